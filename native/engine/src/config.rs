@@ -1,0 +1,80 @@
+//! What a connection is configured with. Names, defaults and checks live in
+//! `ExWebRTC.PeerConnection.Configuration`; this is their parsed form.
+
+use crate::w3c::{Codec, DtlsRole, IceServer, IceTransportPolicy, Kind, SdpValidation};
+use std::net::IpAddr;
+
+/// Everything that `ExWebRTC.PeerConnection.start_link/2` was given and the native side uses.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// STUN and TURN servers to gather candidates from.
+    pub ice_servers: Vec<IceServer>,
+    /// `relay` gathers and uses relayed candidates only.
+    pub ice_transport_policy: IceTransportPolicy,
+    /// The host addresses that passed `ice_ip_filter`, with what `host_to_srflx_ip_mapper` said
+    /// of each; `None` where neither option is set: every usable interface is taken.
+    pub host_addresses: Option<Vec<(IpAddr, Option<IpAddr>)>>,
+    /// Local UDP ports to choose from; empty for any.
+    pub ice_ports: Vec<u16>,
+    /// Nominate with the first check (RFC 5245 aggressive nomination).
+    pub ice_aggressive_nomination: bool,
+    /// Answer checks only (RFC 8445 section 2.5).
+    pub ice_lite: bool,
+    /// Audio codecs in order of preference, without RTX.
+    pub audio_codecs: Vec<Codec>,
+    /// Video codecs in order of preference, without RTX.
+    pub video_codecs: Vec<Codec>,
+    /// RTP header extensions to offer and accept.
+    pub header_extensions: Vec<HeaderExtension>,
+    /// RTCP feedback added to every codec of a kind (`None`: both kinds).
+    pub rtcp_feedbacks: Vec<(Option<Kind>, Feedback)>,
+    /// Which parts of the media path are on.
+    pub features: Features,
+    /// The DTLS role to take where the choice is ours.
+    pub dtls_role: Option<DtlsRole>,
+    /// How strictly remote SDP is read.
+    pub sdp_validation: SdpValidation,
+    /// The largest data channel message we take, in bytes.
+    pub sctp_max_message_size: u32,
+    /// Bytes that may wait in one channel before `send_data/4` answers `buffer_full`.
+    pub data_buffer_limit: u64,
+    /// Deliver RTP packets to the control plane (`rtp_delivery` is not `none`).
+    pub deliver_rtp: bool,
+    /// A DTLS certificate and its key as PEM; `None` makes a fresh ECDSA P-256 one.
+    pub certificate_pem: Option<String>,
+}
+
+/// One header extension of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderExtension {
+    /// The kind of m-line it belongs to; `None` for both.
+    pub kind: Option<Kind>,
+    /// Its URI (RFC 8285 section 5).
+    pub uri: String,
+}
+
+/// `rtcp_feedbacks` of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Feedback {
+    /// `nack`
+    Nack,
+    /// `ccm fir`
+    Fir,
+    /// `nack pli`
+    Pli,
+    /// `transport-cc`
+    Twcc,
+}
+
+/// `features` of the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Transport-wide congestion control feedback for what we receive.
+    pub twcc: bool,
+    /// NACK what is missing and take repairs over RTX.
+    pub inbound_rtx: bool,
+    /// Answer NACKs, over RTX where negotiated.
+    pub outbound_rtx: bool,
+    /// Sender and receiver reports.
+    pub rtcp_reports: bool,
+}
