@@ -1,0 +1,126 @@
+//! Simulcast, received and sent.
+
+use super::support::*;
+use crate::error::Error;
+use crate::ids::Rid;
+use crate::negotiation::{Change, Negotiation};
+use crate::w3c::{Direction, Kind};
+
+fn rids(names: &[&str]) -> Vec<Rid> {
+    names.iter().map(|name| Rid::from(*name)).collect()
+}
+
+fn sending(names: &[&str]) -> Negotiation {
+    let mut a = peer();
+    a.add_transceiver(
+        Kind::Video,
+        Some(track(1, Kind::Video)),
+        Direction::Sendonly,
+        rids(names),
+    )
+    .unwrap();
+    a
+}
+
+#[test]
+fn layers_are_offered_accepted_and_planned_on_both_sides() {
+    let (mut a, mut b) = (sending(&["h", "m", "l"]), peer());
+    let offer = a.create_offer(false).unwrap();
+    assert!(
+        offer.sdp.contains("a=rid:h send\r\n") && offer.sdp.contains("a=simulcast:send h;m;l\r\n")
+    );
+    assert!(!offer.sdp.contains("a=ssrc"));
+    let told = finish(&mut a, &mut b, offer);
+    let Change::Track(remote) = &told.answerer[0] else {
+        panic!("no track")
+    };
+    assert_eq!(remote.rids, Some(rids(&["h", "m", "l"])));
+    let answer = b.current_local_description().unwrap().sdp;
+    assert!(answer.contains("a=rid:m recv\r\n") && answer.contains("a=simulcast:recv h;m;l\r\n"));
+    let plan = a.media_plan();
+    let encodings = &plan.sections[0].send.as_ref().unwrap().encodings;
+    let named: Vec<_> = encodings.iter().filter_map(|e| e.rid.clone()).collect();
+    assert_eq!(named, rids(&["h", "m", "l"]));
+    assert!(encodings.iter().all(|e| e.rtx_ssrc.is_some()));
+    assert_eq!(
+        b.media_plan().sections[0].receive.as_ref().unwrap().rids,
+        rids(&["h", "m", "l"])
+    );
+    // Whoever offers next, it stays.
+    let before = (a.media_plan(), b.media_plan());
+    exchange(&mut b, &mut a);
+    assert_eq!((a.media_plan(), b.media_plan()), before);
+    exchange(&mut a, &mut b);
+    assert_eq!((a.media_plan(), b.media_plan()), before);
+}
+
+#[test]
+fn an_answer_that_takes_fewer_layers_is_honoured() {
+    for (accepted, expected) in [("a=simulcast:recv l;h\r\n", vec!["h", "l"]), ("", vec![])] {
+        let (mut a, mut b) = (sending(&["h", "m", "l"]), peer());
+        a.set_local(None).unwrap();
+        b.set_remote(a.pending_local_description().unwrap())
+            .unwrap();
+        let mut answer = b.create_answer().unwrap();
+        answer.sdp = answer.sdp.replace("a=simulcast:recv h;m;l\r\n", accepted);
+        a.set_remote(answer).unwrap();
+        let plan = a.media_plan();
+        let encodings = &plan.sections[0].send.as_ref().unwrap().encodings;
+        let named: Vec<_> = encodings.iter().filter_map(|e| e.rid.clone()).collect();
+        assert_eq!(named, rids(&expected));
+        assert_eq!(encodings.len(), expected.len().max(1));
+    }
+}
+
+#[test]
+fn paused_layers_alternatives_and_restrictions_are_read() {
+    let (mut a, mut b) = (sending(&["h", "m", "l"]), peer());
+    let mut offer = a.create_offer(false).unwrap();
+    offer.sdp = offer
+        .sdp
+        .replace("a=simulcast:send h;m;l", "a=simulcast:send h,m;~l;x")
+        .replace("a=rid:l send", "a=rid:l send pt=96;max-width=320")
+        .replace("a=rid:m send", "a=rid:m send pt=34");
+    let changes = b.set_remote(offer).unwrap();
+    assert!(matches!(changes[0], Change::Track(_)));
+    b.set_local(None).unwrap();
+    let answer = b.current_local_description().unwrap().sdp;
+    assert!(answer.contains("a=simulcast:recv h;~l\r\n"), "{answer}");
+    assert!(answer.contains("a=rid:l recv pt=96;max-width=320\r\n"));
+    assert_eq!(
+        b.media_plan().sections[0].receive.as_ref().unwrap().rids,
+        rids(&["h", "l"])
+    );
+}
+
+#[test]
+fn an_offer_to_receive_layers_is_answered_with_those_we_have() {
+    let (mut a, mut b) = (peer(), peer());
+    a.add_transceiver(Kind::Video, None, Direction::Recvonly, vec![])
+        .unwrap();
+    let mut offer = a.create_offer(false).unwrap();
+    offer
+        .sdp
+        .push_str("a=rid:h recv\r\na=rid:q recv\r\na=simulcast:recv h;q\r\n");
+    b.set_remote(offer).unwrap();
+    b.add_track(track(5, Kind::Video)).unwrap();
+    b.set_local(None).unwrap();
+    let plan = b.media_plan();
+    assert_eq!(plan.sections[0].send.as_ref().unwrap().encodings.len(), 1);
+}
+
+#[test]
+fn impossible_layers_are_refused() {
+    let mut a = peer();
+    for names in [
+        vec!["h", "h"],
+        vec!["a b", "c"],
+        vec!["", "c"],
+        vec!["seventeen-letters", "c"],
+    ] {
+        let result = a.add_transceiver(Kind::Video, None, Direction::Sendonly, rids(&names));
+        assert_eq!(result.err(), Some(Error::InvalidOption));
+    }
+    let audio = a.add_transceiver(Kind::Audio, None, Direction::Sendonly, rids(&["h", "l"]));
+    assert_eq!(audio.err(), Some(Error::InvalidOption));
+}
