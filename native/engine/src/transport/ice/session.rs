@@ -1,0 +1,573 @@
+//! One ICE session: an agent with one pair of credentials. A restart makes a second one beside it.
+
+use super::convert::{add_local, add_remote};
+use super::{Announced, Path};
+use crate::plan::IceCredentials;
+use crate::transport::candidate::RemoteCandidate;
+use crate::transport::stun::{Class, StunMessage};
+use bytes::BytesMut;
+use rtc_crypto::RTCCryptoProvider;
+use rtc_ice::agent::agent_config::AgentConfig;
+use rtc_ice::agent::{Agent, Event};
+use rtc_ice::candidate::CandidateType;
+use rtc_ice::state::ConnectionState;
+use rtc_shared::{TaggedBytesMut, TransportContext, TransportProtocol};
+use sansio::Protocol;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The first gap between rounds of checks. RFC 8445 section 14.2 lets a lower value than 50 ms be
+/// used where the traffic is small; it is, and set-up on one machine then takes milliseconds.
+const CHECK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The agent's own lower bound between two of its steps.
+const AGENT_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Rounds without an answer get rarer up to this.
+const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Checks a second, in rounds over every pair: candidates of a hostile description can't be used
+/// to flood a third party (RFC 8445 section 19.5.1).
+const CHECKS_PER_SECOND: u32 = 400;
+
+/// Silence after which the pair counts as disconnected, and how long it may stay so: consent ends
+/// 30 s after the last answer (RFC 7675 section 5.1).
+const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
+const FAILED_AFTER: Duration = Duration::from_secs(25);
+
+/// Consent checks: RFC 7675 section 5.1 wants at most 5 s between them, varied by a fifth.
+const KEEPALIVE: Duration = Duration::from_millis(2_000);
+const KEEPALIVE_SPREAD_MS: u64 = 800;
+
+/// How long reflexive and relayed candidates of the peer wait for a better one to answer. Host
+/// candidates, and peer-reflexive ones (a browser's hosts, hidden by mDNS names), don't wait.
+const REFLEXIVE_WAIT: Duration = Duration::from_millis(100);
+const RELAY_WAIT: Duration = Duration::from_millis(300);
+
+/// Candidates of the peer in one session. RFC 8445 section 6.1.2.5 suggests 100 pairs.
+pub(super) const MAX_REMOTE_CANDIDATES: usize = 100;
+
+/// Addresses from which the peer has proved itself. Each needed its password.
+const MAX_VALIDATED: usize = 256;
+
+/// Checks kept until we know the peer's credentials: a few per candidate of ours.
+const MAX_EARLY_CHECKS: usize = 32;
+
+/// What stays the same over restarts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub lite: bool,
+    pub aggressive: bool,
+}
+
+/// A local address that checks are sent from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Base {
+    pub address: SocketAddr,
+    pub relay: bool,
+    pub priority: u32,
+}
+
+/// A check of the peer, kept to be looked at later.
+#[derive(Clone)]
+struct Check {
+    local: SocketAddr,
+    remote: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+/// See the module.
+pub(super) struct Session {
+    agent: Agent,
+    provider: Arc<dyn RTCCryptoProvider>,
+    pub local: IceCredentials,
+    pub remote: Option<IceCredentials>,
+    controlling: bool,
+    lite: bool,
+    started: bool,
+    bases: Vec<Base>,
+    /// Our candidates that the peer was told of under these credentials.
+    pub announced: Vec<Announced>,
+    remotes: Vec<RemoteCandidate>,
+    early: Vec<Check>,
+    validated: Vec<SocketAddr>,
+    /// The selected pair, kept while another one is looked for.
+    pub path: Option<Path>,
+    /// Looking again for a pair after the selected one fell silent, under the same credentials.
+    renewing: bool,
+    /// The controlling peer's last nomination of a pair other than the selected one. The agent
+    /// keeps to its pair; when that falls silent this is where the peer has gone.
+    nomination: Option<Check>,
+    /// When the selected pair last answered a check of ours: that is consent. The agent goes by
+    /// the peer's address, which other pairs share, and by its requests, which prove one direction.
+    last_answer: Option<Instant>,
+    /// No answer for long enough to tell.
+    silent: bool,
+    /// No answer for so long that nothing more may be sent.
+    expired: bool,
+    next_contact: Option<Instant>,
+    last_contact: Option<Instant>,
+    round: u32,
+}
+
+/// How a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Idle,
+    Checking,
+    Connected,
+    Disconnected,
+    Failed,
+}
+
+impl Session {
+    pub(super) fn new(
+        now: Instant,
+        provider: Arc<dyn RTCCryptoProvider>,
+        settings: Settings,
+        local: IceCredentials,
+        controlling: bool,
+    ) -> Option<Self> {
+        let wait = |wait| {
+            Some(if settings.aggressive {
+                Duration::ZERO
+            } else {
+                wait
+            })
+        };
+        let config = AgentConfig {
+            local_ufrag: local.ufrag.clone(),
+            local_pwd: local.pwd.clone(),
+            disconnected_timeout: Some(DISCONNECTED_AFTER),
+            failed_timeout: Some(FAILED_AFTER),
+            // The agent's own timer is only a lower bound: this session decides when it runs.
+            keepalive_interval: Some(KEEPALIVE - Duration::from_millis(KEEPALIVE_SPREAD_MS / 2)),
+            check_interval: AGENT_INTERVAL,
+            // How long a pair is tried is bounded by time, not by a count.
+            max_binding_requests: Some(u16::MAX),
+            candidate_types: if settings.lite {
+                vec![CandidateType::Host]
+            } else {
+                vec![CandidateType::Host, CandidateType::Relay]
+            },
+            is_controlling: controlling,
+            lite: settings.lite,
+            host_acceptance_min_wait: Some(Duration::ZERO),
+            prflx_acceptance_min_wait: Some(Duration::ZERO),
+            srflx_acceptance_min_wait: wait(REFLEXIVE_WAIT),
+            relay_acceptance_min_wait: wait(RELAY_WAIT),
+            ..AgentConfig::default()
+        };
+        let agent = Agent::new(now, Arc::new(config), provider.clone())
+            .inspect_err(|error| log::warn!("no ICE agent: {error}"))
+            .ok()?;
+        Some(Self {
+            agent,
+            provider,
+            local,
+            remote: None,
+            controlling,
+            lite: settings.lite,
+            started: false,
+            bases: Vec::new(),
+            announced: Vec::new(),
+            remotes: Vec::new(),
+            early: Vec::new(),
+            validated: Vec::new(),
+            path: None,
+            renewing: false,
+            nomination: None,
+            last_answer: None,
+            silent: false,
+            expired: false,
+            next_contact: None,
+            last_contact: None,
+            round: 0,
+        })
+    }
+
+    pub(super) fn set_remote(&mut self, now: Instant, remote: IceCredentials) {
+        self.remote = Some(remote);
+        self.start_if_ready(now);
+    }
+
+    /// Checks start with the first candidate or the first check of the peer: until there is one,
+    /// nothing can fail.
+    fn start_if_ready(&mut self, now: Instant) {
+        let Some(remote) = self.remote.clone() else {
+            return;
+        };
+        if self.started || (self.remotes.is_empty() && self.early.is_empty()) {
+            return;
+        }
+        let begun = self.agent.start_connectivity_checks(
+            now,
+            self.controlling,
+            remote.ufrag.clone(),
+            remote.pwd.clone(),
+        );
+        if let Err(error) = begun {
+            log::warn!("ICE credentials refused: {error}");
+            return;
+        }
+        self.started = true;
+        for candidate in &self.remotes {
+            add_remote(&mut self.agent, candidate);
+        }
+        self.hasten(now);
+        let username = format!("{}:{}", self.local.ufrag, remote.ufrag);
+        for check in std::mem::take(&mut self.early) {
+            let ours = StunMessage::parse(&check.bytes)
+                .is_some_and(|message| message.username == Some(username.as_str()));
+            if ours {
+                self.deliver(now, check.local, check.remote, false, &check.bytes);
+            }
+        }
+    }
+
+    pub(super) fn add_base(&mut self, now: Instant, base: Base) {
+        if self.bases.iter().any(|known| known.address == base.address) {
+            return;
+        }
+        self.bases.push(base);
+        add_local(&mut self.agent, base);
+        if self.started {
+            self.hasten(now);
+        }
+    }
+
+    pub(super) fn bases(&self) -> &[Base] {
+        &self.bases
+    }
+
+    /// Takes a candidate of the peer; false where it was a duplicate or one too many.
+    pub(super) fn add_remote(&mut self, now: Instant, candidate: RemoteCandidate) -> bool {
+        let known = self
+            .remotes
+            .iter()
+            .any(|other| other.host == candidate.host && other.port == candidate.port);
+        if known || self.remotes.len() >= MAX_REMOTE_CANDIDATES {
+            return false;
+        }
+        if self.started {
+            add_remote(&mut self.agent, &candidate);
+            self.hasten(now);
+        }
+        self.remotes.push(candidate);
+        self.start_if_ready(now);
+        true
+    }
+
+    pub(super) fn remotes(&self) -> &[RemoteCandidate] {
+        &self.remotes
+    }
+
+    /// Something new to check: the pauses get short again. Rounds stay as far apart as their size
+    /// asks for, however many candidates are added one by one.
+    fn hasten(&mut self, now: Instant) {
+        self.round = 0;
+        let paced = self
+            .last_contact
+            .map_or(now, |last| (last + self.pace()).max(now));
+        self.next_contact = Some(self.next_contact.map_or(paced, |at| at.min(paced)));
+    }
+
+    /// The least time between two rounds over all pairs.
+    fn pace(&self) -> Duration {
+        let pairs = self.bases.len() * self.remotes.len().max(1);
+        let pairs = u32::try_from(pairs).unwrap_or(u32::MAX);
+        (Duration::from_secs(1) / CHECKS_PER_SECOND * pairs).max(CHECK_INTERVAL)
+    }
+
+    pub(super) fn is_validated(&self, remote: SocketAddr) -> bool {
+        self.validated.contains(&remote)
+    }
+
+    /// Whether this message was made by our peer, for this session.
+    pub(super) fn owns(&self, message: &StunMessage<'_>) -> bool {
+        let crypto = self.provider.crypto();
+        match message.class {
+            Class::Request => {
+                let ours = message
+                    .username
+                    .and_then(|name| name.split_once(':'))
+                    .is_some_and(|(local, remote)| {
+                        local == self.local.ufrag
+                            && self
+                                .remote
+                                .as_ref()
+                                .is_none_or(|known| known.ufrag == remote)
+                    });
+                ours && message.is_authentic(&self.local.pwd, crypto)
+            }
+            Class::Success | Class::Error => {
+                self.started
+                    && self
+                        .remote
+                        .as_ref()
+                        .is_some_and(|remote| message.is_authentic(&remote.pwd, crypto))
+            }
+            Class::Indication => false,
+        }
+    }
+
+    /// Takes a message that [`Self::owns`] said is the peer's.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        message: &StunMessage<'_>,
+        bytes: &[u8],
+    ) {
+        if !self.started {
+            if self.early.len() < MAX_EARLY_CHECKS {
+                self.early.push(Check {
+                    local,
+                    remote,
+                    bytes: bytes.to_vec(),
+                });
+            }
+            self.start_if_ready(now);
+            return;
+        }
+        let elsewhere = self
+            .path
+            .is_some_and(|path| path.remote != remote || path.local != local);
+        if message.use_candidate && elsewhere && !self.agent.role() {
+            self.nomination = Some(Check {
+                local,
+                remote,
+                bytes: bytes.to_vec(),
+            });
+            if self.silent && !self.renewing {
+                self.renew(now);
+            }
+        }
+        let answer = message.class == Class::Success;
+        if answer && self.path == Some(Path { local, remote }) {
+            self.last_answer = Some(now);
+            self.silent = false;
+        }
+        self.deliver(now, local, remote, answer, bytes);
+    }
+
+    fn deliver(
+        &mut self,
+        now: Instant,
+        local: SocketAddr,
+        remote: SocketAddr,
+        answer: bool,
+        bytes: &[u8],
+    ) {
+        if !self.validated.contains(&remote) && self.validated.len() < MAX_VALIDATED {
+            self.validated.push(remote);
+        }
+        let outcome = self.agent.handle_read(TaggedBytesMut {
+            now,
+            transport: TransportContext {
+                local_addr: local,
+                peer_addr: remote,
+                ecn: None,
+                transport_protocol: TransportProtocol::UDP,
+            },
+            message: BytesMut::from(bytes),
+        });
+        if let Err(error) = outcome {
+            log::debug!("check from {remote} not taken: {error}");
+        }
+        if self.agent.state() == ConnectionState::Checking {
+            self.hasten(now);
+            if answer && self.agent.role() {
+                // Nomination waits for nothing else, and is one datagram, not a round.
+                self.next_contact = Some(now);
+            }
+        }
+    }
+
+    /// Looks for a pair again with the candidates at hand. Media stays on the old one meanwhile.
+    fn renew(&mut self, now: Instant) {
+        let Some(remote) = self.remote.clone() else {
+            return;
+        };
+        self.controlling = self.agent.role();
+        let restarted = self
+            .agent
+            .restart(now, self.local.ufrag.clone(), self.local.pwd.clone(), true)
+            .and_then(|()| {
+                self.agent.start_connectivity_checks(
+                    now,
+                    self.controlling,
+                    remote.ufrag,
+                    remote.pwd,
+                )
+            });
+        if let Err(error) = restarted {
+            log::warn!("ICE could not look again: {error}");
+            return;
+        }
+        for candidate in &self.remotes {
+            add_remote(&mut self.agent, candidate);
+        }
+        self.renewing = true;
+        self.hasten(now);
+    }
+
+    /// The peer does not nominate again what it believes selected, so its word is recalled until
+    /// our own check of that pair has succeeded. Its answer to us is one the peer drops.
+    fn follow_nomination(&mut self, now: Instant) {
+        if self.renewing
+            && !self.agent.role()
+            && self.agent.state() == ConnectionState::Checking
+            && let Some(Check {
+                local,
+                remote,
+                bytes,
+            }) = self.nomination.clone()
+        {
+            self.deliver(now, local, remote, false, &bytes);
+        }
+    }
+
+    /// Runs what is due. True when the selected pair changed.
+    pub(super) fn drive(&mut self, now: Instant) -> bool {
+        if self.next_contact.is_some_and(|at| at <= now) {
+            if let Err(error) = self.agent.handle_timeout(now) {
+                log::debug!("ICE timer: {error}");
+            }
+            self.round = self.round.saturating_add(1);
+            self.last_contact = Some(now);
+            self.follow_nomination(now);
+            self.next_contact = self.following_contact(now);
+        }
+        let mut changed = false;
+        while let Some(tagged) = self.agent.poll_event() {
+            match tagged.event {
+                Event::SelectedCandidatePairChange(local, remote) => {
+                    self.path = Some(Path {
+                        local: local.base_addr(),
+                        remote: remote.addr(),
+                    });
+                    self.renewing = false;
+                    self.nomination = None;
+                    self.last_answer = Some(now);
+                    self.silent = false;
+                    self.next_contact = self.following_contact(now);
+                    changed = true;
+                }
+                Event::ConnectionStateChange(ConnectionState::Failed) => {
+                    // RFC 7675 section 5.1: without consent nothing more is sent.
+                    changed |= self.path.take().is_some();
+                    self.renewing = false;
+                    self.next_contact = None;
+                }
+                _ => {}
+            }
+        }
+        changed | self.watch_consent(now)
+    }
+
+    /// RFC 7675 section 5.1. True when consent was lost.
+    fn watch_consent(&mut self, now: Instant) -> bool {
+        let selected = matches!(
+            self.agent.state(),
+            ConnectionState::Connected | ConnectionState::Disconnected
+        );
+        let Some(heard) = self.heard().filter(|_| selected) else {
+            return false;
+        };
+        let silence = now.saturating_duration_since(heard);
+        self.silent = silence > DISCONNECTED_AFTER;
+        if silence > DISCONNECTED_AFTER + FAILED_AFTER {
+            self.expired = true;
+            self.next_contact = None;
+            return self.path.take().is_some();
+        }
+        // The controlling side chooses again; the controlled one goes where it was led.
+        let elsewhere = self.agent.role() || self.nomination.is_some();
+        if self.silent && elsewhere && !self.lite {
+            self.renew(now);
+        }
+        false
+    }
+
+    fn heard(&self) -> Option<Instant> {
+        let (_, remote) = self.agent.get_selected_candidate_pair()?;
+        if self.lite {
+            // It sends no checks, so requests are all there is.
+            return remote.last_received();
+        }
+        self.last_answer
+    }
+
+    fn following_contact(&self, now: Instant) -> Option<Instant> {
+        match self.agent.state() {
+            ConnectionState::New | ConnectionState::Checking => {
+                let gap = CHECK_INTERVAL * 2_u32.saturating_pow(self.round.min(8) / 2);
+                Some(
+                    now + gap
+                        .clamp(CHECK_INTERVAL, MAX_CHECK_INTERVAL)
+                        .max(self.pace()),
+                )
+            }
+            ConnectionState::Connected
+            | ConnectionState::Disconnected
+            | ConnectionState::Completed => {
+                let spread = Duration::from_millis(rand::random::<u64>() % KEEPALIVE_SPREAD_MS);
+                let keepalive =
+                    now + KEEPALIVE - Duration::from_millis(KEEPALIVE_SPREAD_MS / 2) + spread;
+                let heard = self.heard();
+                // The moment silence turns into a state is not left to the next keepalive.
+                let verdict = heard.and_then(|heard| {
+                    [DISCONNECTED_AFTER, DISCONNECTED_AFTER + FAILED_AFTER]
+                        .into_iter()
+                        .map(|limit| heard + limit + Duration::from_millis(1))
+                        .find(|at| *at > now)
+                });
+                Some(verdict.map_or(keepalive, |at| at.min(keepalive)))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.next_contact.filter(|_| self.started)
+    }
+
+    /// The next STUN datagram: from, to, bytes.
+    pub(super) fn poll_transmit(&mut self) -> Option<(SocketAddr, SocketAddr, BytesMut)> {
+        let message = self.agent.poll_write()?;
+        Some((
+            message.transport.local_addr,
+            message.transport.peer_addr,
+            message.message,
+        ))
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        if !self.started {
+            return Progress::Idle;
+        }
+        if self.expired {
+            return Progress::Failed;
+        }
+        match self.agent.state() {
+            ConnectionState::Connected | ConnectionState::Disconnected if self.silent => {
+                Progress::Disconnected
+            }
+            ConnectionState::Connected | ConnectionState::Disconnected => Progress::Connected,
+            ConnectionState::Failed | ConnectionState::Closed => Progress::Failed,
+            _ if self.renewing => Progress::Disconnected,
+            _ => Progress::Checking,
+        }
+    }
+
+    pub(super) fn is_controlling(&self) -> bool {
+        self.agent.role()
+    }
+
+    pub(super) fn agent(&self) -> &Agent {
+        &self.agent
+    }
+}

@@ -1,0 +1,159 @@
+use super::link::*;
+use crate::w3c::{DtlsRole, DtlsState};
+use proptest::prelude::*;
+use serde_json::json;
+use std::time::Duration;
+
+#[test]
+fn a_client_hello_from_an_address_that_proved_nothing_is_ignored() {
+    let mut pair = Pair::new();
+    pair.introduce(DtlsRole::Server);
+    pair.run_until(Duration::from_secs(5), Pair::is_connected);
+    let hello = pair
+        .log
+        .iter()
+        .find(|(to_b, bytes)| !to_b && bytes[0] == 22)
+        .unwrap()
+        .1
+        .clone();
+    let mut fresh = Pair::new();
+    fresh.introduce(DtlsRole::Server);
+    let now = fresh.now;
+    fresh.a.deliver(now, ([10, 0, 0, 66], 6).into(), &hello);
+    assert_eq!(fresh.a.transport.dtls_state(), DtlsState::New);
+    assert_eq!(
+        fresh
+            .a
+            .stat(now, "transport", "packets_discarded_on_receive"),
+        Some(json!(1))
+    );
+    assert!(fresh.run_until(Duration::from_secs(5), Pair::is_connected));
+}
+
+#[test]
+fn an_address_that_was_only_announced_has_proved_nothing() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.a
+        .add_remote(pair.now, "candidate:9 1 udp 1 10.0.0.66 6 typ host");
+    pair.b.send_rtp(1);
+    let bytes = pair.b.out.bytes.clone();
+    pair.b.out.clear(0);
+    pair.a.deliver(pair.now, ([10, 0, 0, 66], 6).into(), &bytes);
+    assert!(pair.a.rtp.is_empty());
+}
+
+#[test]
+fn a_forged_check_changes_no_role_and_gets_no_answer() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_secs(1));
+    let check = pair
+        .log
+        .iter()
+        .find(|(to_b, bytes)| *to_b && bytes[..2] == [0, 1])
+        .unwrap()
+        .1
+        .clone();
+    let role = pair.b.stat(pair.now, "transport", "ice_role");
+    for at in 20..check.len() - 8 {
+        let mut forged = check.clone();
+        forged[at] ^= 0x20;
+        pair.b
+            .deliver(pair.now, ([10, 0, 0, 66], 6).into(), &forged);
+    }
+    assert!(pair.b.out.is_empty());
+    assert_eq!(pair.b.stat(pair.now, "transport", "ice_role"), role);
+}
+
+#[test]
+fn records_of_the_next_epoch_are_not_hoarded() {
+    let mut pair = Pair::new();
+    pair.introduce(DtlsRole::Server);
+    assert!(pair.run_until(ms(50), |pair| pair.a.transport.dtls_state()
+        == DtlsState::Connecting));
+    let mut record = vec![23, 254, 253, 0, 1, 0, 0, 0, 0, 0, 0, 0, 32];
+    record.extend([7; 32]);
+    let from = pair.b.address;
+    let cipher_change = [20, 254, 253, 0, 0, 0, 0, 0, 0, 9, 9, 0, 1, 1];
+    for n in 0..50_000_u32 {
+        record[7..11].copy_from_slice(&n.to_be_bytes());
+        pair.a.deliver(pair.now, from, &record);
+        let hidden = [&cipher_change[..], &record].concat();
+        pair.a.deliver(pair.now, from, &hidden);
+    }
+    assert!(pair.run_until(Duration::from_secs(30), Pair::is_connected));
+}
+
+#[test]
+fn garbled_records_during_the_handshake_do_not_end_it() {
+    for role in [DtlsRole::Server, DtlsRole::Client] {
+        let mut pair = Pair::new();
+        pair.introduce(role);
+        assert!(pair.run_until(ms(50), |pair| {
+            pair.a.transport.dtls_state() == DtlsState::Connecting
+        }));
+        let from = pair.b.address;
+        for kind in 20..=63 {
+            for version in [0, 253] {
+                for body in [&[][..], &[0], &[7; 3], &[7; 60]] {
+                    let length = body.len() as u8;
+                    let mut record = vec![kind, 254, version, 0, 0, 0, 0, 0, 0, 9, kind, 0, length];
+                    record.extend(body);
+                    pair.a.deliver(pair.now, from, &record);
+                }
+            }
+        }
+        assert!(
+            pair.run_until(Duration::from_secs(5), Pair::is_connected),
+            "{role:?}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_datagram_panics_or_disturbs(
+        garbage in prop::collection::vec(
+            (prop_oneof![Just(0_u8), Just(1), Just(20), Just(22), Just(23), Just(0x80), Just(0x90), any::<u8>()],
+             prop::collection::vec(any::<u8>(), 0..200), any::<bool>()),
+            1..40),
+    ) {
+        let mut pair = Pair::new();
+        for stage in 0..3 {
+            match stage {
+                1 => pair.introduce(DtlsRole::Server),
+                2 => prop_assert!(pair.run_until(Duration::from_secs(5), Pair::is_connected)),
+                _ => {}
+            }
+            for (first, rest, known) in &garbage {
+                let mut datagram = vec![*first];
+                datagram.extend(rest);
+                let from = if *known { pair.b.address } else { ([10, 0, 0, 66], 6).into() };
+                pair.a.deliver(pair.now, from, &datagram);
+            }
+        }
+        prop_assert!(pair.a.rtp.is_empty() && pair.a.rtcp.is_empty());
+        prop_assert!(pair.exchange(1));
+    }
+
+    #[test]
+    fn no_changed_datagram_panics(at in any::<prop::sample::Index>(), byte in any::<u8>(), role in any::<bool>()) {
+        let mut pair = Pair::new();
+        pair.introduce(if role { DtlsRole::Server } else { DtlsRole::Client });
+        pair.run_until(Duration::from_secs(5), Pair::is_connected);
+        let log = std::mem::take(&mut pair.log);
+        let mut other = Pair::new();
+        other.introduce(if role { DtlsRole::Server } else { DtlsRole::Client });
+        for (to_b, mut bytes) in log {
+            let index = at.index(bytes.len());
+            bytes[index] = byte;
+            let (from_a, from_b) = (other.a.address, other.b.address);
+            let now = other.now;
+            if to_b { other.b.deliver(now, from_a, &bytes) } else { other.a.deliver(now, from_b, &bytes) }
+            other.run(ms(1));
+        }
+    }
+}
