@@ -1,0 +1,437 @@
+//! The media path: what happens to RTP and RTCP between the cipher and the program.
+//!
+//! A packet in: [`ReceivedRtp::parse`] → loss simulation → `inbound` (which m-line, which stream)
+//! → `twcc` (arrival time) → unwrapped if it is a repair → `receiver` (loss, duplicates, jitter)
+//! → the sink, once. A packet out: `outbound` (which sender, which layer) → `encoding` (number,
+//! header, history) → [`PacketWriter`]. RTCP in: `rtcp_in`, then [`Media::handle_rtcp`]; RTCP out:
+//! `reports`, `nack`, `twcc`, all from [`Media::handle_timeout`].
+//!
+//! Receiving and sending a packet allocates nothing, but for a header too long for the history.
+
+mod encoding;
+mod feedback;
+mod header;
+mod history;
+mod inbound;
+mod loss;
+mod nack;
+mod outbound;
+mod receiver;
+mod reports;
+mod round_trip;
+mod rtcp_in;
+mod section;
+mod sequence;
+mod stats;
+mod twcc;
+
+#[cfg(test)]
+mod tests;
+
+use self::inbound::{Inbound, Marks, Route};
+use self::loss::LossSimulation;
+use self::outbound::Outbound;
+use self::receiver::Verdict;
+use self::round_trip::RoundTrip;
+use self::section::{ExtensionIds, Section};
+use self::twcc::ArrivalLog;
+use crate::command::OutgoingRtp;
+use crate::config::Features;
+use crate::event::Sink;
+use crate::ids::{Rid, TrackId};
+use crate::plan::MediaPlan;
+use crate::stats::StatsReport;
+use rtc_shared::time::SystemInstant;
+use std::time::Instant;
+
+pub use self::header::Elements;
+
+/// A packet as it arrived, decrypted, borrowed from the receive buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceivedRtp<'a> {
+    /// The marker bit.
+    pub marker: bool,
+    /// RTP payload type (of the media, also where it came as a repair).
+    pub payload_type: u8,
+    /// RTP sequence number.
+    pub sequence_number: u16,
+    /// RTP timestamp.
+    pub timestamp: u32,
+    /// Synchronisation source.
+    pub ssrc: u32,
+    /// Contributing sources, four bytes each.
+    pub csrc: &'a [u8],
+    /// The profile of the header extension: `0xBEDE` one-byte, `0x100n` two-byte, else opaque.
+    pub extension_profile: Option<u16>,
+    /// The header extension's body, a multiple of four bytes.
+    pub extension: &'a [u8],
+    /// The payload without padding.
+    pub payload: &'a [u8],
+    /// Bytes of padding that were behind it.
+    pub padding_size: u8,
+}
+
+/// Where the media path writes: implemented by the transport, which encrypts in place.
+pub trait PacketWriter {
+    /// Sends one RTP packet: its clear header (extensions included) and its payload (padding
+    /// included). Returns the bytes on the wire, or `None` when there is no path yet.
+    fn write_rtp(&mut self, header: &[u8], payload: &[u8]) -> Option<usize>;
+    /// Sends one RTCP packet, compound or reduced-size.
+    fn write_rtcp(&mut self, packet: &[u8]) -> Option<usize>;
+}
+
+/// Packets that were dropped before any stream could count them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Dropped {
+    malformed_rtp: u64,
+    malformed_rtcp: u64,
+    /// Repairs of streams that cannot be told.
+    unrepairable: u64,
+    /// Repair packets that carry nothing: probes for bandwidth.
+    probes: u64,
+    /// RTCP of the program that is none.
+    refused_rtcp: u64,
+}
+
+/// The media path of one connection.
+#[derive(Debug)]
+pub struct Media {
+    features: Features,
+    deliver: bool,
+    /// Ties the monotonic clock to wall-clock time for NTP; its instant is when media time began.
+    clock: SystemInstant,
+    epoch: Instant,
+    sections: Vec<Section>,
+    ids: ExtensionIds,
+    inbound: Inbound,
+    outbound: Outbound,
+    arrivals: ArrivalLog,
+    round_trip: RoundTrip,
+    loss: LossSimulation,
+    dropped: Dropped,
+    closed: bool,
+    /// Whether a packet went either way since the last reports.
+    active: bool,
+    reported: bool,
+    report_due: Option<Instant>,
+    nack_due: Option<Instant>,
+}
+
+impl Media {
+    /// An empty media path. Wall-clock time is read here, once, for RTCP's NTP times.
+    pub fn new(now: Instant, features: Features, deliver: bool) -> Self {
+        Self {
+            features,
+            deliver,
+            clock: SystemInstant::now(now),
+            epoch: now,
+            sections: Vec::new(),
+            ids: ExtensionIds::default(),
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            arrivals: ArrivalLog::new(),
+            round_trip: RoundTrip::default(),
+            loss: LossSimulation::off(),
+            dropped: Dropped::default(),
+            closed: false,
+            active: false,
+            reported: false,
+            report_due: None,
+            nack_due: None,
+        }
+    }
+
+    /// Reconciles streams with what negotiation decided. State of streams that stay is kept.
+    pub fn apply(&mut self, _now: Instant, plan: &MediaPlan) {
+        let mut sections: Vec<Section> = plan.sections.iter().map(Section::new).collect();
+        for section in &mut sections {
+            let before = self.sections.iter().find(|before| {
+                before.plan.mid == section.plan.mid
+                    && before.plan.transceiver == section.plan.transceiver
+                    && before.receive().map(|receive| &receive.rids)
+                        == section.receive().map(|receive| &receive.rids)
+            });
+            if let Some(before) = before {
+                section.wanted_keyframes = before.wanted_keyframes.clone();
+            }
+        }
+        self.inbound.reconcile(&self.sections, &sections);
+        self.outbound.reconcile(&self.sections, &sections);
+        self.ids = ExtensionIds::shared(&sections);
+        self.sections = sections;
+    }
+
+    /// Sends a packet on the sender that has this track. A track that no sender has, or one that
+    /// may not send now, is counted and dropped; returns false for a track that no sender of a
+    /// plan ever had. A sender on hold still knows its track.
+    pub fn send_rtp(
+        &mut self,
+        now: Instant,
+        track: TrackId,
+        packet: &OutgoingRtp,
+        out: &mut dyn PacketWriter,
+    ) -> bool {
+        if self.closed {
+            return true;
+        }
+        let lost = self.loss.drops();
+        let keep = self.features.outbound_rtx;
+        let send_time = self.send_time(now);
+        self.note_activity(now);
+        self.outbound.send(
+            now,
+            &self.sections,
+            track,
+            packet,
+            keep,
+            send_time,
+            lost,
+            out,
+        )
+    }
+
+    /// A decrypted RTP packet (header and payload, tag removed). Delivered at most once, late or
+    /// repaired ones included; packets of padding only are probes for bandwidth and end here.
+    pub fn handle_rtp(
+        &mut self,
+        now: Instant,
+        packet: &[u8],
+        sink: &mut dyn Sink,
+        out: &mut dyn PacketWriter,
+    ) {
+        if self.closed {
+            return;
+        }
+        let Some(packet) = ReceivedRtp::parse(packet) else {
+            self.dropped.malformed_rtp += 1;
+            return;
+        };
+        if self.loss.drops() {
+            return;
+        }
+        let marks = Marks::read(&packet, &self.ids);
+        let Some(route) = self.inbound.route(now, &self.sections, &packet, &marks) else {
+            return;
+        };
+        self.note_activity(now);
+        let at = match route {
+            Route::Media { section } | Route::Repair { section, .. } => section,
+        };
+        let Some(section) = self.sections.get(at) else {
+            return;
+        };
+        if let Some(number) = marks.twcc
+            && section.twcc_feedback
+            && self.features.twcc
+        {
+            self.arrivals.arrived(now, self.epoch, number, packet.ssrc);
+        }
+        match route {
+            Route::Media { .. } => self.handle_media(now, at, &packet, sink, out),
+            Route::Repair { payload_type, .. } => {
+                self.handle_repair(now, at, payload_type, &packet, sink);
+            }
+        }
+    }
+
+    fn handle_media(
+        &mut self,
+        now: Instant,
+        at: usize,
+        packet: &ReceivedRtp<'_>,
+        sink: &mut dyn Sink,
+        out: &mut dyn PacketWriter,
+    ) {
+        let Some(section) = self.sections.get(at) else {
+            return;
+        };
+        let Some(receiver) = self.inbound.receivers.get_mut(&packet.ssrc) else {
+            return;
+        };
+        let repair = self.features.inbound_rtx;
+        let verdict = receiver.accept(now, self.epoch, packet, section, repair);
+        if let Some(due) = receiver.nack.first_due() {
+            self.nack_due = Some(self.nack_due.map_or(due, |earlier| earlier.min(due)));
+        }
+        let layer = receiver.layer;
+        if verdict == Verdict::Fresh && self.deliver {
+            deliver(section, layer, packet, sink);
+        }
+        if !section.wanted_keyframes.is_empty() {
+            self.request_wanted_keyframe(now, at, packet.ssrc, out);
+        }
+    }
+
+    /// A repair (RFC 4588 section 4): the original sequence number, then the original payload.
+    fn handle_repair(
+        &mut self,
+        now: Instant,
+        at: usize,
+        payload_type: u8,
+        packet: &ReceivedRtp<'_>,
+        sink: &mut dyn Sink,
+    ) {
+        let Some((number, payload)) = packet.payload.split_first_chunk() else {
+            self.dropped.probes += 1;
+            return;
+        };
+        let sequence_number = u16::from_be_bytes(*number);
+        let repaired = self
+            .inbound
+            .repaired_stream(&self.sections, packet.ssrc, sequence_number);
+        let (Some(ssrc), Some(section)) = (repaired, self.sections.get(at)) else {
+            self.dropped.unrepairable += 1;
+            return;
+        };
+        let Some(receiver) = self.inbound.receivers.get_mut(&ssrc) else {
+            return;
+        };
+        let original = ReceivedRtp {
+            ssrc,
+            sequence_number,
+            payload_type,
+            payload,
+            ..*packet
+        };
+        let (verdict, round_trip) = receiver.accept_repair(now, &original, section);
+        if let Some(sample) = round_trip {
+            self.round_trip.measured(sample);
+        }
+        if verdict == Verdict::Fresh && self.deliver {
+            deliver(section, receiver.layer, &original, sink);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has work; `None` while there is nothing to report or repair.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        [self.report_due, self.nack_due, self.arrivals.due()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Reports, NACKs, feedback that are due.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut dyn PacketWriter) {
+        if self.nack_due.is_some_and(|due| due <= now) {
+            self.request_missing(now, out);
+        }
+        if self.arrivals.due().is_some_and(|due| due <= now) {
+            let reporter = reports::reporter(&self.outbound);
+            while let Some(feedback) = self.arrivals.feedback(reporter) {
+                reports::write(&[Box::new(feedback)], out);
+            }
+        }
+        if self.report_due.is_some_and(|due| due <= now) {
+            self.report(now, out);
+        }
+    }
+
+    fn request_missing(&mut self, now: Instant, out: &mut dyn PacketWriter) {
+        let reporter = reports::reporter(&self.outbound);
+        let round_trip = self.round_trip.get();
+        let mut numbers = Vec::new();
+        let mut due: Option<Instant> = None;
+        for (&ssrc, receiver) in &mut self.inbound.receivers {
+            numbers.clear();
+            receiver.nack.take_due(now, round_trip, &mut numbers);
+            if !numbers.is_empty() {
+                receiver.counters.nacks += reports::send_nack(reporter, ssrc, &numbers, out);
+            }
+            due = [due, receiver.nack.due()].into_iter().flatten().min();
+        }
+        self.nack_due = due;
+    }
+
+    fn report(&mut self, now: Instant, out: &mut dyn PacketWriter) {
+        if self.features.rtcp_reports {
+            let (inbound, outbound) = (&mut self.inbound, &mut self.outbound);
+            reports::send_reports(now, &self.clock, inbound, outbound, out);
+        }
+        self.reported = true;
+        let mut kept = false;
+        for encoding in self
+            .outbound
+            .senders
+            .iter_mut()
+            .flat_map(|sender| &mut sender.encodings)
+        {
+            encoding.history.prune(now);
+            kept |= !encoding.history.is_empty();
+        }
+        // Silence both ways: nothing wakes us until the next packet.
+        self.report_due = (self.active || kept).then(|| now + reports::INTERVAL);
+        self.active = false;
+    }
+
+    /// Says goodbye (BYE) for every stream we sent. Counters stay readable, nothing else does
+    /// anything any more.
+    pub fn close(&mut self, _now: Instant, out: &mut dyn PacketWriter) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        reports::send_goodbye(&self.outbound, out);
+        self.report_due = None;
+        self.nack_due = None;
+        self.arrivals = ArrivalLog::new();
+        self.inbound
+            .receivers
+            .values_mut()
+            .for_each(|receiver| receiver.nack.clear());
+        for sender in &mut self.outbound.senders {
+            sender.active = false;
+            sender
+                .encodings
+                .iter_mut()
+                .for_each(|encoding| encoding.history.clear());
+        }
+    }
+
+    /// Drops this share of RTP packets, in percent, both ways. What is dropped on its way out
+    /// counts as sent: it was lost on the network.
+    pub fn set_packet_loss(&mut self, percent: u8) {
+        self.loss.set(percent);
+    }
+
+    /// Adds `inbound_rtp`, `outbound_rtp`, `remote_inbound_rtp`, `remote_outbound_rtp`, `codec`.
+    pub fn stats(&self, _now: Instant, report: &mut StatsReport) {
+        let source = stats::Source {
+            sections: &self.sections,
+            inbound: &self.inbound,
+            outbound: &self.outbound,
+            clock: &self.clock,
+        };
+        source.write(report);
+        stats::write_dropped(&self.dropped, &self.inbound, &self.outbound, report);
+    }
+
+    fn note_activity(&mut self, now: Instant) {
+        self.active = true;
+        if self.report_due.is_none() {
+            let wait = if self.reported {
+                reports::INTERVAL
+            } else {
+                reports::FIRST_INTERVAL
+            };
+            self.report_due = Some(now + wait);
+        }
+    }
+
+    /// abs-send-time: the middle of NTP time, 6 bits of seconds and 18 of their fraction.
+    fn send_time(&self, now: Instant) -> [u8; 3] {
+        if self.ids.abs_send_time == 0 {
+            return [0; 3];
+        }
+        let [_, _, _, _, _, a, b, c] = (self.clock.ntp(now) >> 14).to_be_bytes();
+        [a, b, c]
+    }
+}
+
+/// Hands a packet to the sink, under its layer's name where there is simulcast.
+fn deliver(section: &Section, layer: Option<usize>, packet: &ReceivedRtp<'_>, sink: &mut dyn Sink) {
+    let Some(receive) = section.receive() else {
+        return;
+    };
+    let rid: Option<&Rid> = layer.and_then(|layer| receive.rids.get(layer));
+    sink.rtp(receive.track, rid, packet);
+}

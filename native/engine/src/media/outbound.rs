@@ -1,0 +1,303 @@
+//! Senders: from a track to the streams it leaves in, and from a stream's SSRC back to its track.
+
+use super::PacketWriter;
+use super::encoding::{Encoding, Envelope};
+use super::section::{Section, has_feedback};
+use super::twcc::SendLog;
+use crate::command::OutgoingRtp;
+use crate::ids::{SenderId, TrackId};
+use crate::plan::SendPlan;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A codec of a sender, with what packets need of it.
+#[derive(Clone, Copy, Debug)]
+struct SentCodec {
+    payload_type: u8,
+    clock_rate: u32,
+    rtx_payload_type: Option<u8>,
+    nack: bool,
+}
+
+/// One sender.
+#[derive(Debug)]
+pub(super) struct Sender {
+    pub(super) id: SenderId,
+    /// Its m-line: a place in the list of sections.
+    pub(super) section: usize,
+    pub(super) plan: SendPlan,
+    /// Whether the negotiated direction lets it send.
+    pub(super) active: bool,
+    pub(super) encodings: Vec<Encoding>,
+    /// Packets that came while it may not send.
+    pub(super) dropped: u64,
+    codec: SentCodec,
+    codecs: Vec<SentCodec>,
+}
+
+impl Sender {
+    fn new(section: usize, plan: &SendPlan, mut old: Vec<Encoding>) -> Self {
+        let describe = |codec: &crate::w3c::Codec| {
+            // RTX is negotiated for the codec in use; another one's packets are repeated as
+            // they were.
+            let current = codec.payload_type == plan.codec.payload_type;
+            SentCodec {
+                payload_type: codec.payload_type,
+                clock_rate: codec.clock_rate.max(1),
+                rtx_payload_type: plan.rtx_payload_type.filter(|_| current),
+                nack: has_feedback(codec, "nack"),
+            }
+        };
+        let encodings = plan
+            .encodings
+            .iter()
+            .map(
+                |wanted| match old.iter().position(|had| had.plan.ssrc == wanted.ssrc) {
+                    Some(at) => {
+                        let mut kept = old.swap_remove(at);
+                        kept.plan = wanted.clone();
+                        kept
+                    }
+                    None => Encoding::new(wanted),
+                },
+            )
+            .collect();
+        Self {
+            id: plan.sender,
+            section,
+            plan: plan.clone(),
+            active: true,
+            encodings,
+            dropped: 0,
+            codec: describe(&plan.codec),
+            codecs: plan.codecs.iter().map(describe).collect(),
+        }
+    }
+
+    fn codec_for(&self, payload_type: u8) -> SentCodec {
+        self.codecs
+            .iter()
+            .find(|codec| codec.payload_type == payload_type)
+            .copied()
+            .unwrap_or(self.codec)
+    }
+
+    /// The layer of a packet: by its SSRC, by its RID element, else the first.
+    fn encoding_for(&self, packet: &OutgoingRtp, section: &Section) -> usize {
+        if self.encodings.len() < 2 {
+            return 0;
+        }
+        if let Some(at) = self
+            .encodings
+            .iter()
+            .position(|e| e.plan.ssrc == packet.ssrc)
+        {
+            return at;
+        }
+        let named = packet
+            .extensions
+            .iter()
+            .find(|(id, _)| *id != 0 && *id == section.ids.rid);
+        named
+            .and_then(|(_, rid)| {
+                self.encodings.iter().position(|encoding| {
+                    encoding
+                        .plan
+                        .rid
+                        .as_ref()
+                        .is_some_and(|own| own.as_str().as_bytes() == rid)
+                })
+            })
+            .unwrap_or(0)
+    }
+}
+
+fn envelope<'a>(
+    section: &'a Section,
+    codec: SentCodec,
+    keep: bool,
+    send_time: [u8; 3],
+) -> Envelope<'a> {
+    Envelope {
+        ids: &section.ids,
+        negotiated: &section.plan.extensions,
+        mid: section.plan.mid.as_str().as_bytes(),
+        payload_type: codec.payload_type,
+        clock_rate: codec.clock_rate,
+        rtx_payload_type: codec.rtx_payload_type,
+        keep: keep && (codec.nack || codec.rtx_payload_type.is_some()),
+        send_time,
+    }
+}
+
+/// Where a sent SSRC belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SentStream {
+    pub(super) sender: usize,
+    pub(super) encoding: usize,
+}
+
+/// Every sender.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    pub(super) senders: Vec<Sender>,
+    /// Packets of tracks that no sender has.
+    pub(super) unknown_tracks: u64,
+    pub(super) log: SendLog,
+    by_track: BTreeMap<TrackId, usize>,
+}
+
+impl Outbound {
+    /// Follows a new plan. A sender whose m-line is only on hold keeps its streams.
+    pub(super) fn reconcile(&mut self, old: &[Section], new: &[Section]) {
+        let mut before = std::mem::take(&mut self.senders);
+        for (at, section) in new.iter().enumerate() {
+            let Some(plan) = &section.plan.send else {
+                let held = before.iter().position(|sender| {
+                    old.get(sender.section).is_some_and(|was| {
+                        was.plan.transceiver == section.plan.transceiver
+                            && was.plan.mid == section.plan.mid
+                    })
+                });
+                if let Some(held) = held {
+                    let mut sender = before.swap_remove(held);
+                    sender.active = false;
+                    sender.section = at;
+                    self.senders.push(sender);
+                }
+                continue;
+            };
+            let had = before.iter().position(|sender| sender.id == plan.sender);
+            let (encodings, dropped) = match had.map(|had| before.swap_remove(had)) {
+                Some(sender) => (sender.encodings, sender.dropped),
+                None => (Vec::new(), 0),
+            };
+            let mut sender = Sender::new(at, plan, encodings);
+            sender.dropped = dropped;
+            self.senders.push(sender);
+        }
+        self.by_track = self
+            .senders
+            .iter()
+            .enumerate()
+            .filter_map(|(at, sender)| Some((sender.plan.track?, at)))
+            .collect();
+    }
+
+    /// Sends a packet of a track; false for a track that no sender has.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        sections: &[Section],
+        track: TrackId,
+        packet: &OutgoingRtp,
+        keep: bool,
+        send_time: [u8; 3],
+        lost: bool,
+        out: &mut dyn PacketWriter,
+    ) -> bool {
+        let sender = self
+            .by_track
+            .get(&track)
+            .and_then(|&at| self.senders.get_mut(at));
+        let Some(sender) = sender else {
+            self.unknown_tracks += 1;
+            return false;
+        };
+        let Some(section) = sections.get(sender.section).filter(|_| sender.active) else {
+            sender.dropped += 1;
+            return true;
+        };
+        let codec = sender.codec_for(packet.payload_type);
+        let at = sender.encoding_for(packet, section);
+        let Some(encoding) = sender.encodings.get_mut(at) else {
+            sender.dropped += 1;
+            return true;
+        };
+        let twcc = (section.ids.twcc != 0).then(|| self.log.next());
+        let envelope = envelope(section, codec, keep, send_time);
+        encoding.send(now, packet, &envelope, twcc, lost, out);
+        true
+    }
+
+    /// Answers a request for one packet; false if it is not sent again.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn resend(
+        &mut self,
+        now: Instant,
+        sections: &[Section],
+        stream: SentStream,
+        sequence_number: u16,
+        spacing: Duration,
+        send_time: [u8; 3],
+        lost: bool,
+        out: &mut dyn PacketWriter,
+    ) -> bool {
+        let Some(sender) = self
+            .senders
+            .get_mut(stream.sender)
+            .filter(|sender| sender.active)
+        else {
+            return false;
+        };
+        let Some(section) = sections.get(sender.section) else {
+            return false;
+        };
+        let codec = sender.codec;
+        let Some(encoding) = sender.encodings.get_mut(stream.encoding) else {
+            return false;
+        };
+        let Some(sent) = encoding
+            .history
+            .resend(now, sequence_number, spacing)
+            .cloned()
+        else {
+            return false;
+        };
+        let envelope = envelope(section, codec, true, send_time);
+        // Over RTX it is a packet of its own; repeated as it was, it keeps its old number.
+        let over_rtx = codec.rtx_payload_type.is_some()
+            && encoding.plan.rtx_ssrc.is_some()
+            && codec.payload_type == sent.payload_type;
+        let twcc = (over_rtx && section.ids.twcc != 0).then(|| self.log.next());
+        encoding.resend(&sent, &envelope, twcc, lost, out);
+        true
+    }
+
+    /// The stream that feedback on this SSRC is about; feedback on a repair stream is about the
+    /// stream it repairs.
+    pub(super) fn stream(&self, ssrc: u32) -> Option<SentStream> {
+        self.senders
+            .iter()
+            .enumerate()
+            .find_map(|(sender, candidate)| {
+                let encoding = candidate.encodings.iter().position(|encoding| {
+                    encoding.plan.ssrc == ssrc || encoding.plan.rtx_ssrc == Some(ssrc)
+                })?;
+                Some(SentStream { sender, encoding })
+            })
+    }
+
+    /// The encoding of a stream.
+    pub(super) fn encoding_mut(&mut self, stream: SentStream) -> Option<&mut Encoding> {
+        self.senders
+            .get_mut(stream.sender)?
+            .encodings
+            .get_mut(stream.encoding)
+    }
+
+    /// The track of a stream.
+    pub(super) fn track(&self, stream: SentStream) -> Option<TrackId> {
+        self.senders.get(stream.sender)?.plan.track
+    }
+
+    /// An SSRC of ours to sign feedback with.
+    pub(super) fn any_ssrc(&self) -> Option<u32> {
+        self.senders
+            .iter()
+            .flat_map(|sender| &sender.encodings)
+            .map(|e| e.plan.ssrc)
+            .next()
+    }
+}

@@ -1,0 +1,252 @@
+//! RTCP that we send: sender and receiver reports, source descriptions, goodbyes (RFC 3550
+//! section 6), NACKs and keyframe requests (RFC 4585, RFC 5104).
+
+use super::PacketWriter;
+use super::inbound::Inbound;
+use super::outbound::Outbound;
+use bytes::Bytes;
+use rtc_rtcp::goodbye::Goodbye;
+use rtc_rtcp::packet::Packet;
+use rtc_rtcp::payload_feedbacks::full_intra_request::{FirEntry, FullIntraRequest};
+use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc_rtcp::receiver_report::ReceiverReport;
+use rtc_rtcp::reception_report::ReceptionReport;
+use rtc_rtcp::sender_report::SenderReport;
+use rtc_rtcp::source_description::{
+    SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem,
+};
+use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
+    TransportLayerNack, nack_pairs_from_sequence_numbers,
+};
+use rtc_shared::time::SystemInstant;
+use std::time::{Duration, Instant};
+
+/// Time between reports. RFC 3550 section 6.2 allows 360 / kbit/s seconds; browsers send video
+/// reports every second.
+pub(super) const INTERVAL: Duration = Duration::from_secs(1);
+/// The first report comes sooner (RFC 3550 section 6.2), so that the round trip is known early.
+pub(super) const FIRST_INTERVAL: Duration = Duration::from_millis(250);
+/// Streams of ours in one compound, each with a report of 28 bytes and a description of some 24,
+/// and blocks on the peer's streams of 24 bytes: both together stay below 1,200 bytes.
+const SENDERS_PER_COMPOUND: usize = 8;
+const BLOCKS_PER_COMPOUND: usize = 24;
+/// Pairs in one NACK packet: 4 bytes each.
+const PAIRS_PER_NACK: usize = 200;
+/// Who signs RTCP while we send no stream: what browsers use.
+const RECEIVER_ONLY_SSRC: u32 = 1;
+
+/// The SSRC that our feedback comes from.
+pub(super) fn reporter(outbound: &Outbound) -> u32 {
+    outbound.any_ssrc().unwrap_or(RECEIVER_ONLY_SSRC)
+}
+
+/// Writes packets as one compound.
+pub(super) fn write(packets: &[Box<dyn Packet>], out: &mut dyn PacketWriter) -> bool {
+    match rtc_rtcp::packet::marshal(packets) {
+        Ok(compound) => out.write_rtcp(&compound).is_some(),
+        Err(error) => {
+            log::debug!("an RTCP packet of ours could not be written: {error}");
+            false
+        }
+    }
+}
+
+/// Sends the reports that are due. Streams that were silent since the last ones are left out.
+pub(super) fn send_reports(
+    now: Instant,
+    clock: &SystemInstant,
+    inbound: &mut Inbound,
+    outbound: &mut Outbound,
+    out: &mut dyn PacketWriter,
+) {
+    let mut blocks = reception_reports(now, inbound);
+    let reporter = reporter(outbound);
+    let cname = outbound
+        .senders
+        .first()
+        .map(|sender| sender.plan.cname.clone());
+    let mut reports = sender_reports(now, clock, outbound);
+    while !reports.is_empty() || !blocks.is_empty() {
+        let group = reports.split_off(reports.len().saturating_sub(SENDERS_PER_COMPOUND));
+        let block_group = blocks.split_off(blocks.len().saturating_sub(BLOCKS_PER_COMPOUND));
+        let mut sources = Vec::new();
+        let mut compound: Vec<Box<dyn Packet>> = Vec::new();
+        let mut block_group = Some(block_group);
+        for (mut report, cname) in group {
+            report.reports = block_group.take().unwrap_or_default();
+            sources.push(description(report.ssrc, &cname));
+            compound.push(Box::new(report));
+        }
+        if let Some(reports) = block_group {
+            sources.push(description(reporter, cname.as_deref().unwrap_or("-")));
+            compound.push(Box::new(ReceiverReport {
+                ssrc: reporter,
+                reports,
+                profile_extensions: Bytes::new(),
+            }));
+        }
+        compound.push(Box::new(SourceDescription { chunks: sources }));
+        write(&compound, out);
+    }
+}
+
+fn description(source: u32, cname: &str) -> SourceDescriptionChunk {
+    // RFC 3550 section 6.5: an item is at most 255 bytes.
+    let text = cname.as_bytes();
+    let text = Bytes::copy_from_slice(text.get(..255).unwrap_or(text));
+    let items = vec![SourceDescriptionItem {
+        sdes_type: SdesType::SdesCname,
+        text,
+    }];
+    SourceDescriptionChunk { source, items }
+}
+
+fn sender_reports(
+    now: Instant,
+    clock: &SystemInstant,
+    outbound: &mut Outbound,
+) -> Vec<(SenderReport, String)> {
+    let mut reports = Vec::new();
+    for sender in &mut outbound.senders {
+        for encoding in &mut sender.encodings {
+            let Some(last) = encoding.last.filter(|_| encoding.has_news()) else {
+                continue;
+            };
+            let elapsed = now.saturating_duration_since(last.at).as_micros();
+            let ticks = elapsed * u128::from(last.clock_rate) / 1_000_000;
+            encoding.packets_at_report = encoding.counters.packets;
+            encoding.reports += 1;
+            let report = SenderReport {
+                ssrc: encoding.plan.ssrc,
+                ntp_time: clock.ntp(now),
+                rtp_time: last.timestamp.wrapping_add(ticks as u32),
+                packet_count: encoding.counters.packets as u32,
+                octet_count: encoding.counters.bytes as u32,
+                reports: Vec::new(),
+                profile_extensions: Bytes::new(),
+            };
+            reports.push((report, sender.plan.cname.clone()));
+        }
+    }
+    reports
+}
+
+fn reception_reports(now: Instant, inbound: &mut Inbound) -> Vec<ReceptionReport> {
+    let mut reports = Vec::new();
+    for (&ssrc, receiver) in &mut inbound.receivers {
+        if !receiver.has_news() {
+            continue;
+        }
+        let state = receiver.report();
+        let (last_sender_report, delay) = receiver.reported.map_or((0, 0), |reported| {
+            // RFC 3550 section 6.4.1: DLSR counts in 1/65536 seconds.
+            let since = now.saturating_duration_since(reported.arrived).as_micros();
+            (reported.ntp_middle, (since * 65_536 / 1_000_000) as u32)
+        });
+        reports.push(ReceptionReport {
+            ssrc,
+            fraction_lost: state.fraction_lost,
+            total_lost: state.total_lost,
+            last_sequence_number: state.highest,
+            jitter: state.jitter,
+            last_sender_report,
+            delay,
+        });
+    }
+    reports
+}
+
+/// Asks for missing packets of a stream. Sent alone (RFC 5506): every WebRTC peer reads it
+/// (RFC 8834 section 4.6), and a request must not wait for a report.
+pub(super) fn send_nack(
+    reporter: u32,
+    media_ssrc: u32,
+    numbers: &[u16],
+    out: &mut dyn PacketWriter,
+) -> u64 {
+    let pairs = nack_pairs_from_sequence_numbers(numbers);
+    let mut sent = 0;
+    for nacks in pairs.chunks(PAIRS_PER_NACK) {
+        let nack = TransportLayerNack {
+            sender_ssrc: reporter,
+            media_ssrc,
+            nacks: nacks.to_vec(),
+        };
+        sent += u64::from(write(&[Box::new(nack)], out));
+    }
+    sent
+}
+
+/// RFC 4585 section 6.3.1.
+pub(super) fn send_pli(reporter: u32, media_ssrc: u32, out: &mut dyn PacketWriter) -> bool {
+    write(
+        &[Box::new(PictureLossIndication {
+            sender_ssrc: reporter,
+            media_ssrc,
+        })],
+        out,
+    )
+}
+
+/// RFC 5104 section 4.3.1: the media SSRC stands in the entry only.
+pub(super) fn send_fir(
+    reporter: u32,
+    ssrc: u32,
+    sequence_number: u8,
+    out: &mut dyn PacketWriter,
+) -> bool {
+    let fir = vec![FirEntry {
+        ssrc,
+        sequence_number,
+    }];
+    write(
+        &[Box::new(FullIntraRequest {
+            sender_ssrc: reporter,
+            media_ssrc: 0,
+            fir,
+        })],
+        out,
+    )
+}
+
+/// Says goodbye for every stream that was sent (RFC 3550 section 6.6).
+pub(super) fn send_goodbye(outbound: &Outbound, out: &mut dyn PacketWriter) {
+    let sent: Vec<(u32, &str)> = outbound
+        .senders
+        .iter()
+        .flat_map(|sender| {
+            let used = sender
+                .encodings
+                .iter()
+                .filter(|encoding| encoding.last.is_some());
+            used.map(|encoding| (encoding.plan.ssrc, sender.plan.cname.as_str()))
+        })
+        .collect();
+    // 31 fit the count field.
+    for sources in sent.chunks(31) {
+        let chunks = sources
+            .iter()
+            .map(|(ssrc, cname)| description(*ssrc, cname))
+            .collect();
+        let first = sources
+            .first()
+            .map_or(RECEIVER_ONLY_SSRC, |(ssrc, _)| *ssrc);
+        let report = ReceiverReport {
+            ssrc: first,
+            reports: Vec::new(),
+            profile_extensions: Bytes::new(),
+        };
+        let goodbye = Goodbye {
+            sources: sources.iter().map(|(ssrc, _)| *ssrc).collect(),
+            reason: Bytes::new(),
+        };
+        write(
+            &[
+                Box::new(report),
+                Box::new(SourceDescription { chunks }),
+                Box::new(goodbye),
+            ],
+            out,
+        );
+    }
+}
