@@ -1,0 +1,14 @@
+//! Where a connection's output goes.
+
+/// Takes what one connection tells, in the order it happens, on the thread of its shard.
+///
+/// The border implements it with messages to BEAM processes, tests and benches with channels. It
+/// must not block. A panic in it is treated as a panic of the connection.
+pub trait Mailbox: engine::event::Sink + Send + 'static {
+    /// The connection's step panicked, or its engine could not be made: it is gone. Nothing but
+    /// [`Self::closed`] follows.
+    fn panicked(&mut self, text: &str);
+
+    /// The connection has left its shard and its sockets are closed: the last call.
+    fn closed(&mut self) {}
+}
