@@ -1,0 +1,26 @@
+//! The border between the BEAM and the engine. No other crate knows what a term is, and nothing
+//! here knows what WebRTC is.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`nifs`] | the functions of `ExWebRTC.Native`: decode, enqueue, `:ok` |
+//! | [`resource`] | the handle of a connection and the `ref` of a data channel |
+//! | [`mailbox`] | the only code that sends to the BEAM |
+//! | [`logger`] | what the native side logs, for `Logger` |
+//! | [`terms`] | how each type looks as a term, both ways |
+//! | [`atoms`] | every atom that is not a state or an error |
+//!
+//! **A call**: `ExWebRTC.PeerConnection.Server` → [`nifs`] decodes a command with [`terms::command`]
+//! → the connection's shard → the engine → [`mailbox::Mailbox`] → `{:ex_webrtc_reply, id, result}`.
+//!
+//! **A packet**: the shard's receive batch → the engine → [`mailbox::Mailbox`] → straight to the
+//! controlling process, built by [`terms::rtp`].
+
+mod atoms;
+mod logger;
+mod mailbox;
+mod nifs;
+mod resource;
+mod terms;
+
+rustler::init!("Elixir.ExWebRTC.Native");

@@ -1,0 +1,302 @@
+//! The functions of `ExWebRTC.Native`. Each decodes, enqueues and answers; none waits, and nothing
+//! is done here that a shard can do. A wrong argument is a badarg.
+
+use crate::atoms;
+use crate::logger;
+use crate::mailbox::Mailbox;
+use crate::resource::{ChannelRef, ConnectionNumber, Handle, channel_id};
+use crate::terms::{Modules, address_term, command, config, error, field, optional, rtcp, rtp};
+use driver::{Runtime, RuntimeOptions, SubmitError};
+use engine::command::OutgoingData;
+use engine::error::Error as Reason;
+use engine::ids::{RequestId, TrackId};
+use engine::w3c::DataKind;
+use once_cell::sync::OnceCell;
+use rustler::{Atom, Binary, Encoder, Env, Error, LocalPid, NifResult, ResourceArc, Term};
+
+/// The one runtime of the VM. Never dropped: the library is never unloaded.
+static NATIVE: OnceCell<Native> = OnceCell::new();
+
+struct Native {
+    runtime: Runtime<Mailbox>,
+    modules: Modules,
+}
+
+/// Starts the shards. A second start, after the application was restarted, finds them running
+/// and keeps the options of the first, except for the process that is told what is logged.
+#[rustler::nif(schedule = "DirtyIo")]
+fn start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
+    let modules = Modules {
+        rtp: rtp::PacketShape::new(
+            field(options, atoms::rtp_packet_module())?.decode()?,
+            field(options, atoms::rtp_extension_module())?.decode()?,
+        ),
+        rtcp: rtcp::PacketModules::decode(field(options, atoms::rtcp_modules())?)?,
+    };
+    let shards = optional(field(options, atoms::shards())?, |count| count.decode())?;
+    if shards == Some(0) {
+        return Err(Error::BadArg);
+    }
+    logger::forward_to(field(options, atoms::log_to())?.decode()?);
+    let started = NATIVE.get_or_try_init(|| {
+        Runtime::new(RuntimeOptions { shards }).map(|runtime| Native { runtime, modules })
+    });
+    Ok(match started {
+        Ok(_) => atoms::ok().to_term(env),
+        Err(reason) => (atoms::error(), reason.to_string()).encode(env),
+    })
+}
+
+/// A new connection. Closes when `owner` dies.
+#[rustler::nif]
+fn open<'a>(
+    env: Env<'a>,
+    configuration: Term<'a>,
+    owner: LocalPid,
+    controller: LocalPid,
+) -> NifResult<Term<'a>> {
+    let decoded = config::config(configuration)?;
+    let Some(native) = NATIVE.get() else {
+        return Ok(error::error_term(env, Reason::Internal));
+    };
+    let number = ConnectionNumber::next();
+    let mailbox = Mailbox::new(
+        number,
+        owner,
+        controller,
+        decoded.data_types,
+        native.modules,
+    );
+    let Ok(connection) = native.runtime.open(decoded.config, mailbox) else {
+        return Ok(error::error_term(env, Reason::Internal));
+    };
+    let handle = ResourceArc::new(Handle { connection, number });
+    if env.monitor(&handle, &owner).is_none() {
+        // It is dead already; dropping the handle closes.
+        return Ok(error::error_term(env, Reason::Closed));
+    }
+    Ok((atoms::ok(), handle).encode(env))
+}
+
+/// A command; the owner gets `{:ex_webrtc_reply, id, result}`.
+#[rustler::nif]
+fn request<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    id: u64,
+    command: Term<'a>,
+) -> NifResult<Term<'a>> {
+    let command = command::command(command, handle.number)?;
+    Ok(outcome(
+        env,
+        handle.connection.request(RequestId(id), command),
+    ))
+}
+
+/// From here on events go to `controller`. Replied to like a request.
+#[rustler::nif]
+fn set_controller<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    id: u64,
+    controller: LocalPid,
+) -> Term<'a> {
+    let change = move |mailbox: &mut Mailbox| mailbox.set_controller(RequestId(id), controller);
+    outcome(env, handle.connection.with_mailbox(change))
+}
+
+/// One RTP packet.
+#[rustler::nif]
+fn send_rtp<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    track: u64,
+    packet: Term<'a>,
+    rtx: bool,
+) -> NifResult<Term<'a>> {
+    let packet = rtp::outgoing(packet, rtx)?;
+    Ok(outcome(
+        env,
+        handle.connection.send_rtp(TrackId(track), packet),
+    ))
+}
+
+/// Asks for a keyframe.
+#[rustler::nif]
+fn send_pli<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    track: u64,
+    rid: Term<'a>,
+) -> NifResult<Term<'a>> {
+    let rid = optional(rid, |rid| Ok(rid.decode::<&str>()?.into()))?;
+    Ok(outcome(
+        env,
+        handle.connection.send_pli(TrackId(track), rid),
+    ))
+}
+
+/// An RTCP packet, encoded.
+#[rustler::nif]
+fn send_rtcp<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    packet: Term<'a>,
+) -> NifResult<Term<'a>> {
+    Ok(outcome(
+        env,
+        handle.connection.send_rtcp(rtp::binary(packet)?),
+    ))
+}
+
+/// A data channel message.
+#[rustler::nif]
+fn send_data<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    channel: Term<'a>,
+    kind: Atom,
+    payload: Binary<'a>,
+) -> NifResult<Term<'a>> {
+    submit_data(env, &handle, channel, kind, payload, None)
+}
+
+/// A data channel message; the owner gets a reply when it was taken below the high-water mark.
+#[rustler::nif]
+fn send_data_sync<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    id: u64,
+    channel: Term<'a>,
+    kind: Atom,
+    payload: Binary<'a>,
+) -> NifResult<Term<'a>> {
+    submit_data(env, &handle, channel, kind, payload, Some(RequestId(id)))
+}
+
+/// The bytes of a channel that wait; 0 for one that is not there.
+#[rustler::nif]
+fn buffered_amount(channel: Term<'_>) -> NifResult<u64> {
+    match channel.decode::<ResourceArc<ChannelRef>>() {
+        Ok(channel) => Ok(channel.account().waiting()),
+        Err(_) if channel.is_ref() => Ok(0),
+        Err(badarg) => Err(badarg),
+    }
+}
+
+/// The addresses that host candidates are made of. Asks the system.
+#[rustler::nif(schedule = "DirtyIo")]
+fn host_addresses(env: Env<'_>) -> Vec<Term<'_>> {
+    driver::host_addresses()
+        .into_iter()
+        .map(|address| address_term(env, address))
+        .collect()
+}
+
+/// Connections that have not left their shard yet.
+#[rustler::nif]
+fn connections() -> usize {
+    NATIVE
+        .get()
+        .map_or(0, |native| native.runtime.connections())
+}
+
+/// Overflow policy "NIF → shard: data": what does not fit the channel's account is refused, and
+/// the caller told; nothing is lost without a word.
+fn submit_data<'a>(
+    env: Env<'a>,
+    handle: &Handle,
+    channel: Term<'a>,
+    kind: Atom,
+    payload: Binary<'a>,
+    notify: Option<RequestId>,
+) -> NifResult<Term<'a>> {
+    let kind = data_kind(kind)?;
+    let id = channel_id(channel, handle.number)?;
+    let Ok(reference) = channel.decode::<ResourceArc<ChannelRef>>() else {
+        return Ok(error::error_term(env, Reason::Closed));
+    };
+    if reference.id_in(handle.number) != Some(id) || !reference.is_open() {
+        return Ok(error::error_term(env, Reason::Closed));
+    }
+    let bytes = payload.len() as u64;
+    if !reference.account().charge(bytes) {
+        return Ok(error::error_term(env, Reason::BufferFull));
+    }
+    let payload = bytes::Bytes::copy_from_slice(payload.as_slice());
+    let submitted = handle.connection.send_data(OutgoingData {
+        channel: id,
+        kind,
+        payload,
+        notify,
+    });
+    if submitted.is_err() {
+        reference.account().release(bytes);
+    }
+    Ok(outcome(env, submitted))
+}
+
+fn data_kind(kind: Atom) -> NifResult<DataKind> {
+    if kind == atoms::string() {
+        Ok(DataKind::String)
+    } else if kind == atoms::binary() {
+        Ok(DataKind::Binary)
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+fn outcome(env: Env<'_>, submitted: Result<(), SubmitError>) -> Term<'_> {
+    match submitted {
+        Ok(()) => atoms::ok().to_term(env),
+        Err(SubmitError::Busy) => error::error_term(env, Reason::Busy),
+        Err(SubmitError::Closed) => error::error_term(env, Reason::Closed),
+    }
+}
+
+/// The struct of an RTCP packet, as the controlling process gets it.
+#[cfg(feature = "test-commands")]
+#[rustler::nif]
+fn test_rtcp_term<'a>(env: Env<'a>, packet: Binary<'a>) -> NifResult<Term<'a>> {
+    let native = NATIVE.get().ok_or(Error::BadArg)?;
+    Ok(native.modules.rtcp.term(env, packet.as_slice()))
+}
+
+/// The struct of an RTP packet with this header extension and payload, made `count` times over:
+/// the last one, and the nanoseconds that one took.
+#[cfg(feature = "test-commands")]
+#[rustler::nif(schedule = "DirtyCpu")]
+fn test_rtp_term<'a>(
+    env: Env<'a>,
+    profile: Option<u16>,
+    extension: Binary<'a>,
+    payload: Binary<'a>,
+    count: u32,
+) -> NifResult<(Term<'a>, u64)> {
+    let native = NATIVE.get().ok_or(Error::BadArg)?;
+    let packet = engine::media::ReceivedRtp {
+        marker: true,
+        payload_type: 96,
+        sequence_number: 0xFFFF,
+        timestamp: 0x8000_0000,
+        ssrc: 0xFFFF_FFFF,
+        csrc: &[0, 0, 0, 1, 0xFF, 0xFF, 0xFF, 0xFF],
+        extension_profile: profile,
+        extension: extension.as_slice(),
+        payload: payload.as_slice(),
+        padding_size: 4,
+    };
+    let start = std::time::Instant::now();
+    let mut scratch = rustler::OwnedEnv::new();
+    for _ in 1..count {
+        scratch.run(|env| {
+            native.modules.rtp.term(env, &packet);
+        });
+        scratch.clear();
+    }
+    let each = start.elapsed().as_nanos() / u128::from(count.max(1));
+    Ok((
+        native.modules.rtp.term(env, &packet),
+        u64::try_from(each).unwrap_or(u64::MAX),
+    ))
+}
