@@ -1,0 +1,35 @@
+defmodule ExWebRTC.RTCP.ReceiverReport do
+  @moduledoc """
+  A receiver report (RFC 3550 section 6.4.2), from who has sent nothing lately.
+  """
+
+  @behaviour ExWebRTC.RTCP.Body
+
+  alias ExWebRTC.RTCP.ReceptionReport
+
+  @typedoc "As in `t:ExWebRTC.RTCP.SenderReport.t/0`."
+  @type t() :: %__MODULE__{
+          ssrc: 0..0xFFFFFFFF,
+          reports: [ReceptionReport.t()],
+          profile_extension: binary()
+        }
+
+  @enforce_keys [:ssrc]
+  defstruct @enforce_keys ++ [reports: [], profile_extension: <<>>]
+
+  @impl true
+  def encode_body(%__MODULE__{} = report) do
+    reports = ReceptionReport.encode_all(report.reports)
+    body = <<report.ssrc::32, reports::binary, report.profile_extension::binary>>
+    {{length(report.reports), 201}, body}
+  end
+
+  @impl true
+  def decode_body(count, <<ssrc::32, rest::binary>>) do
+    with {:ok, reports, profile_extension} <- ReceptionReport.decode_all(count, rest) do
+      {:ok, %__MODULE__{ssrc: ssrc, reports: reports, profile_extension: profile_extension}}
+    end
+  end
+
+  def decode_body(_count, _body), do: :error
+end

@@ -1,0 +1,27 @@
+defmodule ExWebRTC.RTP.Packet.Extension.AbsSendTime do
+  @moduledoc """
+  When a packet was sent, `http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time`.
+
+  The time is in units of 2⁻¹⁸ seconds (3.8 µs) and wraps every 64 seconds.
+  """
+
+  @behaviour ExWebRTC.RTP.Packet.Extension
+
+  alias ExWebRTC.RTP.Packet.Extension
+
+  @type t() :: %__MODULE__{timestamp: 0..0xFFFFFF}
+
+  @enforce_keys [:timestamp]
+  defstruct @enforce_keys
+
+  @spec new(0..0xFFFFFF) :: t()
+  def new(timestamp) when timestamp in 0..0xFFFFFF, do: %__MODULE__{timestamp: timestamp}
+
+  @impl true
+  def from_raw(%Extension{data: <<timestamp::24>>}), do: {:ok, %__MODULE__{timestamp: timestamp}}
+  def from_raw(%Extension{}), do: {:error, :invalid_extension}
+
+  @impl true
+  def to_raw(%__MODULE__{timestamp: timestamp}, id),
+    do: %Extension{id: id, data: <<timestamp::24>>}
+end

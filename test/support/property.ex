@@ -1,0 +1,106 @@
+defmodule ExWebRTC.Property do
+  @moduledoc """
+  PropEr properties as ExUnit tests.
+
+      use ExWebRTC.Property
+
+      property "a list reversed twice is the list", [list <- :proper_types.list()] do
+        Enum.reverse(Enum.reverse(list)) == list
+      end
+
+  The body is a boolean, or an ExUnit assertion that raises. A failure shows the shrunk
+  counterexample and the seed; `PROPERTY_SEED=a,b,c` runs with that seed again, and
+  `PROPERTY_RUNS=n` sets the number of cases (200 by default).
+
+  PropEr comes from Debian's `erlang-proper`. Where the code path lacks it, it is looked for beside
+  the libraries of OTP.
+  """
+
+  @default_runs 200
+
+  defmacro __using__(_opts) do
+    quote do
+      import ExWebRTC.Property, only: [property: 3]
+      require ExWebRTC.Property
+    end
+  end
+
+  @doc "Defines a test that checks the body for many values of the generators, `name <- generator`."
+  defmacro property(name, generators, do: body) do
+    variables = for {:<-, _meta, [variable, _generator]} <- generators, do: variable
+    types = for {:<-, _meta, [_variable, generator]} <- generators, do: generator
+
+    quote do
+      test unquote(name) do
+        ExWebRTC.Property.check(unquote(types), fn unquote(variables) -> unquote(body) end)
+      end
+    end
+  end
+
+  @doc false
+  @spec check([term()], ([term()] -> term()), {integer(), integer(), integer()}) :: :ok
+  def check(types, fun, seed \\ seed()) do
+    load_proper!()
+
+    # PropEr has no option for the seed, but runs its set-up in the process that generates.
+    property =
+      {:setup,
+       fn ->
+         :rand.seed(:exsplus, seed)
+         fn -> :ok end
+       end, :proper.forall(types, &holds?(fun, &1))}
+
+    case :proper.quickcheck(property, [:quiet, :long_result, {:numtests, runs()}]) do
+      true -> :ok
+      {:error, reason} -> raise "PropEr could not check the property: #{inspect(reason)}"
+      [counterexample | _] -> fail(fun, counterexample, seed)
+    end
+  end
+
+  # PropEr would print what is raised; the test shall show it, once, for the smallest case.
+  defp holds?(fun, values) do
+    fun.(values) != false
+  rescue
+    _exception -> false
+  end
+
+  defp fail(fun, counterexample, seed) do
+    cause =
+      try do
+        fun.(counterexample)
+        "It returned false."
+      rescue
+        exception -> Exception.format(:error, exception, __STACKTRACE__)
+      end
+
+    raise ExUnit.AssertionError,
+      message: """
+      The property does not hold for:
+
+      #{Enum.map_join(counterexample, "\n", &inspect(&1, limit: :infinity))}
+
+      #{cause}
+      Run again with PROPERTY_SEED=#{seed |> Tuple.to_list() |> Enum.join(",")}
+      """
+  end
+
+  defp runs, do: String.to_integer(System.get_env("PROPERTY_RUNS") || "#{@default_runs}")
+
+  defp seed do
+    case System.get_env("PROPERTY_SEED") do
+      nil -> {random(), random(), random()}
+      text -> text |> String.split(",") |> Enum.map(&String.to_integer/1) |> List.to_tuple()
+    end
+  end
+
+  defp random, do: :rand.uniform(1_000_000)
+
+  defp load_proper! do
+    if not Code.ensure_loaded?(:proper) do
+      "#{:code.lib_dir()}/proper*/ebin" |> Path.wildcard() |> Enum.each(&Code.append_path/1)
+    end
+
+    if not Code.ensure_loaded?(:proper),
+      do: raise("PropEr is missing: on Debian and Ubuntu, apt-get install erlang-proper")
+  end
+end
