@@ -1,0 +1,265 @@
+defmodule ExWebRTC.RTP.PayloadFormatsTest do
+  use ExUnit.Case, async: true
+  use ExWebRTC.Property
+
+  alias ExWebRTC.RTP.{AV1, Depayloader, H264, Packet, Payloader, VP8, VP9}
+  alias ExWebRTC.RTPCodecParameters
+
+  doctest Payloader
+
+  @max_payload_size 50
+  # Close to the wrap. Never lost: who joins within a frame of H264 or AV1 cannot tell.
+  @first_number 65_530
+  @video ["video/VP8", "video/VP9", "video/H264", "video/AV1"]
+  @audio ["audio/opus", "audio/PCMU", "audio/PCMA", "audio/G722"]
+
+  defp codec(mime_type),
+    do: %RTPCodecParameters{payload_type: 96, mime_type: mime_type, clock_rate: 90_000}
+
+  defp depayloader(mime_type) do
+    {:ok, depayloader} = Depayloader.new(codec(mime_type))
+    depayloader
+  end
+
+  # Each frame with its packets.
+  defp packetize(mime_type, frames) do
+    {:ok, payloader} = Payloader.new(codec(mime_type), max_payload_size: @max_payload_size)
+
+    {packetized, _state} =
+      frames
+      |> Enum.with_index()
+      |> Enum.map_reduce({payloader, @first_number}, fn {frame, index}, {payloader, number} ->
+        {packets, payloader} = Payloader.payload(payloader, frame)
+
+        packets =
+          for {packet, offset} <- Enum.with_index(packets) do
+            sequence_number = Bitwise.band(number + offset, 0xFFFF)
+            %{packet | sequence_number: sequence_number, timestamp: index * 3000}
+          end
+
+        {{frame, packets}, {payloader, number + length(packets)}}
+      end)
+
+    packetized
+  end
+
+  defp depayload(mime_type, packets) do
+    {frames, _depayloader} =
+      Enum.flat_map_reduce(packets, depayloader(mime_type), fn packet, depayloader ->
+        {frame, depayloader} = Depayloader.depayload(depayloader, packet)
+        {List.wrap(frame), depayloader}
+      end)
+
+    frames
+  end
+
+  # Frames in the form that the depayloader gives back.
+  defp frame("video/H264"), do: frame_of(units(), &annex_b/1)
+  defp frame("video/AV1"), do: frame_of(units(), &temporal_unit/1)
+  defp frame(_vp8_or_vp9), do: frame_of(bytes(), & &1)
+
+  defp frame_of(type, fun), do: :proper_types.bind(type, &fun.(&1), false)
+
+  defp bytes do
+    :proper_types.bind(
+      :proper_types.integer(1, 400),
+      &:proper_types.binary/1,
+      false
+    )
+  end
+
+  defp units,
+    do: :proper_types.bind(:proper_types.integer(1, 5), &:proper_types.vector(&1, bytes()), false)
+
+  # A NAL unit has no start code in it and does not end with a zero byte.
+  defp annex_b(units) do
+    for {data, index} <- Enum.with_index(units), into: <<>> do
+      data = for <<byte <- data>>, into: <<>>, do: <<Bitwise.bor(byte, 1)>>
+      <<0, 0, 0, 1, 3::3, rem(index, 12) + 1::5, data::binary>>
+    end
+  end
+
+  defp temporal_unit(units) do
+    for {data, index} <- Enum.with_index(units), into: <<0x12, 0>> do
+      type = if index == 0, do: 1, else: 6
+      <<0::1, type::4, 0::1, 1::1, 0::1, AV1.leb128(byte_size(data))::binary, data::binary>>
+    end
+  end
+
+  for mime_type <- @video do
+    property "#{mime_type}: without loss every frame comes back", [
+      frames <- :proper_types.list(frame(unquote(mime_type)))
+    ] do
+      packetized = packetize(unquote(mime_type), frames)
+      packets = Enum.flat_map(packetized, &elem(&1, 1))
+
+      assert Enum.all?(packets, &(byte_size(&1.payload) <= @max_payload_size))
+      assert frames == depayload(unquote(mime_type), packets)
+    end
+
+    property "#{mime_type}: after a loss only frames that arrived whole come back", [
+      frames <- :proper_types.list(frame(unquote(mime_type))),
+      seed <- :proper_types.integer(0, 1_000_000)
+    ] do
+      packetized = packetize(unquote(mime_type), frames)
+      random = :rand.seed_s(:exsss, seed)
+
+      {received, _random} =
+        Enum.map_reduce(packetized, random, fn {frame, packets}, random ->
+          {kept, random} =
+            Enum.flat_map_reduce(packets, random, fn packet, random ->
+              {chance, random} = :rand.uniform_s(random)
+              lost? = chance < 0.1 and packet.sequence_number != @first_number
+              {if(lost?, do: [], else: [packet]), random}
+            end)
+
+          {{frame, packets == kept, kept}, random}
+        end)
+
+      whole = for {frame, true, _kept} <- received, do: frame
+      given = depayload(unquote(mime_type), Enum.flat_map(received, &elem(&1, 2)))
+
+      # The payload formats of VP8 and VP9 say where a frame begins. With the others, a frame
+      # behind a longer gap may have lost its beginning, and nobody can tell.
+      if unquote(mime_type) in ["video/VP8", "video/VP9"],
+        do: assert(given == whole),
+        else: assert(given -- whole == [])
+    end
+
+    property "#{mime_type}: random payloads never raise", [
+      payloads <- :proper_types.list({:proper_types.boolean(), :proper_types.binary()})
+    ] do
+      packets =
+        for {{marker, payload}, number} <- Enum.with_index(payloads),
+            do: Packet.new(payload, marker: marker, sequence_number: number)
+
+      assert is_list(depayload(unquote(mime_type), packets))
+      for packet <- packets, module <- [AV1, H264, VP8, VP9], do: module.keyframe?(packet.payload)
+    end
+  end
+
+  test "an audio frame is a packet" do
+    for mime_type <- @audio do
+      frame = :binary.copy("a", 2000)
+      assert [{^frame, [%Packet{payload: ^frame, marker: false}]}] = packetize(mime_type, [frame])
+      assert [frame] == depayload(mime_type, [Packet.new(frame)])
+    end
+  end
+
+  test "a codec without a payload format has none" do
+    assert {:error, :no_payloader_for_codec} == Payloader.new(codec("video/theora"))
+    assert {:error, :no_depayloader_for_codec} == Depayloader.new(codec("video/rtx"))
+  end
+
+  test "a payload size that leaves no room raises" do
+    assert_raise ArgumentError, ~r/max_payload_size/, fn ->
+      Payloader.new(codec("video/VP8"), max_payload_size: 3)
+    end
+  end
+
+  test "one lost marker does not cost the frame that follows" do
+    for mime_type <- @video do
+      frame = if mime_type == "video/H264", do: annex_b(["one"]), else: temporal_unit(["one"])
+
+      long =
+        if mime_type == "video/H264",
+          do: annex_b([:binary.copy("x", 200)]),
+          else: temporal_unit([:binary.copy("x", 200)])
+
+      [{_long, lossy}, {frame, packets}] = packetize(mime_type, [long, frame])
+      assert [frame] == depayload(mime_type, Enum.drop(lossy, -1) ++ packets)
+    end
+  end
+
+  test "a packet of padding only does not break a frame" do
+    [{frame, [first | rest]}] = packetize("video/VP8", [:binary.copy("x", 120)])
+    padding = Packet.new("", sequence_number: first.sequence_number + 1, padding: 10)
+    rest = for packet <- rest, do: %{packet | sequence_number: packet.sequence_number + 1}
+    assert [frame] == depayload("video/VP8", [first, padding | rest])
+  end
+
+  describe "VP8" do
+    test "descriptors with every extension are read" do
+      # X, S; I, L, T, K; 15-bit picture id; TL0PICIDX; TID and KEYIDX
+      payload = <<0x90, 0xF0, 0x81, 0x02, 0x03, 0x04, 0x00, "data">>
+      assert {:first, <<0, "data">>} == VP8.split(payload)
+      assert VP8.keyframe?(payload)
+      assert {:next, "data"} == VP8.split(<<0x91, 0x80, 0x01, "data">>)
+      assert :invalid == VP8.split(<<0x90, 0x80>>)
+    end
+
+    test "an interframe and a later partition are no keyframes" do
+      refute VP8.keyframe?(<<0x10, 0x01, "data">>)
+      refute VP8.keyframe?(<<0x11, 0x00, "data">>)
+      refute VP8.keyframe?("")
+    end
+  end
+
+  describe "VP9" do
+    test "a scalability structure and layer indices are skipped" do
+      # I, L, B, V; 7-bit picture id; layer byte, TL0PICIDX; 2 layers with sizes, 1 picture with a
+      # reference
+      structure =
+        <<1::3, 1::1, 1::1, 0::3, 1::16, 2::16, 3::16, 4::16, 1, 0::3, 0::1, 1::2, 0::2, 1>>
+
+      payload = <<0xAA, 0x05, 0x00, 0x07, structure::binary, "data">>
+      assert {:first, "data"} == VP9.split(payload)
+      assert VP9.keyframe?(payload)
+    end
+
+    test "flexible references are skipped, and a fourth is invalid" do
+      # I, P, F, B
+      assert {:first, "data"} == VP9.split(<<0xD8, 0x05, 0x03, 0x05, 0x02, "data">>)
+      assert :invalid == VP9.split(<<0xD8, 0x05, 0x03, 0x05, 0x03, "data">>)
+    end
+
+    test "the payloader tells keyframes by the frame header" do
+      for {header, keyframe?} <- [{0x82, true}, {0x86, false}, {0x8A, false}, {0xB0, true}] do
+        [{_frame, [packet | _]}] = packetize("video/VP9", [<<header, 0, 0>>])
+        assert keyframe? == VP9.keyframe?(packet.payload)
+      end
+    end
+  end
+
+  describe "H264" do
+    test "aggregated units become units of the frame" do
+      stap_a = <<24, 2::16, 0x67, 1, 3::16, 0x68, 2, 3>>
+      packet = Packet.new(stap_a, marker: true)
+
+      assert [<<0, 0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x68, 2, 3>>] ==
+               depayload("video/H264", [packet])
+
+      assert H264.keyframe?(stap_a)
+    end
+
+    test "keyframes are told alone, aggregated and fragmented" do
+      assert H264.keyframe?(<<0x65, 1>>)
+      assert H264.keyframe?(<<0x7C, 0x85, 1>>)
+      refute H264.keyframe?(<<0x7C, 0x05, 1>>)
+      refute H264.keyframe?(<<0x41, 1>>)
+      refute H264.keyframe?(<<24, 9::16, 0x67>>)
+    end
+
+    test "start codes of three bytes and of four are the same" do
+      units = [<<0x67, 1>>, <<0x65, 2>>]
+      assert units == H264.annex_b_units(<<0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x65, 2, 0, 0>>)
+      assert [] == H264.annex_b_units("no start code")
+    end
+  end
+
+  describe "AV1" do
+    test "temporal delimiters are not sent and come back" do
+      unit = temporal_unit(["sequence", "frame"])
+      [{_unit, [packet]}] = packetize("video/AV1", [unit])
+      # N, no fragments, then each OBU behind its length and without a size field.
+      assert <<0x08, 9, 0x08, "sequence", 6, 0x30, "frame">> == packet.payload
+      assert AV1.keyframe?(packet.payload)
+      assert [unit] == depayload("video/AV1", [packet])
+    end
+
+    test "the last of a counted number of elements has no length" do
+      packet = Packet.new(<<0x20, 9, 0x08, "sequence", 0x30, "frame">>, marker: true)
+      assert [temporal_unit(["sequence", "frame"])] == depayload("video/AV1", [packet])
+    end
+  end
+end
