@@ -1,0 +1,29 @@
+defmodule ExWebRTC do
+  @moduledoc """
+  WebRTC for the BEAM: the W3C API in Elixir, over an engine in Rust.
+
+  A connection is a process, `ExWebRTC.PeerConnection`. Its functions are those of the browser's
+  `RTCPeerConnection` in snake_case; what a browser fires as an event comes as a message.
+
+      {:ok, pc} = ExWebRTC.PeerConnection.start_link()
+      {:ok, _sender} = ExWebRTC.PeerConnection.add_track(pc, ExWebRTC.MediaStreamTrack.new(:video))
+      {:ok, offer} = ExWebRTC.PeerConnection.create_offer(pc)
+      :ok = ExWebRTC.PeerConnection.set_local_description(pc, offer)
+
+  ## Where things are
+
+  | | |
+  |---|---|
+  | `ExWebRTC.PeerConnection` | a connection: every function, every message |
+  | `ExWebRTC.PeerConnection.Configuration` | every option, with its default |
+  | `ExWebRTC.SessionDescription`, `ExWebRTC.ICECandidate` | what signaling exchanges, to and from JSON |
+  | `ExWebRTC.MediaStreamTrack` | what is sent and received |
+  | `ExWebRTC.RTPTransceiver`, `ExWebRTC.RTPSender`, `ExWebRTC.RTPReceiver`, `ExWebRTC.RTPCodecParameters` | how it is sent and received |
+  | `ExWebRTC.DataChannel` | messages between peers |
+  | `ExWebRTC.RTP.Packet`, `ExWebRTC.RTCP` | packets, to and from bytes |
+  | `ExWebRTC.RTP.Payloader`, `ExWebRTC.RTP.Depayloader` | frames, to and from packets |
+
+  The native engine is built from source when the application is compiled: it needs Rust
+  (https://rustup.rs).
+  """
+end

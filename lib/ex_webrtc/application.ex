@@ -1,0 +1,17 @@
+defmodule ExWebRTC.Application do
+  @moduledoc false
+
+  use Application
+
+  # Connections are not supervised here: whoever starts one links or supervises it.
+  @impl true
+  def start(_type, _args) do
+    children = [
+      ExWebRTC.Runtime,
+      {Registry, keys: :unique, name: ExWebRTC.Registry},
+      ExWebRTC.Handles
+    ]
+
+    Supervisor.start_link(children, strategy: :one_for_one, name: ExWebRTC.Supervisor)
+  end
+end

@@ -1,0 +1,586 @@
+defmodule ExWebRTC.PeerConnection do
+  @moduledoc """
+  A WebRTC connection: the W3C [RTCPeerConnection](https://www.w3.org/TR/webrtc/#rtcpeerconnection-interface)
+  as a process.
+
+  Names are the W3C's in snake_case. What a browser fires as events comes as messages to the
+  *controlling process*, by default the one that started the connection; see `t:message/0`.
+
+      {:ok, pc} = ExWebRTC.PeerConnection.start_link(ice_servers: [%{urls: "stun:stun.example.org"}])
+      :ok = ExWebRTC.PeerConnection.set_remote_description(pc, offer)
+      {:ok, answer} = ExWebRTC.PeerConnection.create_answer(pc)
+      :ok = ExWebRTC.PeerConnection.set_local_description(pc, answer)
+
+  ## Which process does what
+
+  The process that is started here serves the functions below. Media, encryption and the network
+  belong to native threads. Received packets and all other messages go from there straight to the
+  controlling process; packets that are sent go straight there from the caller. The connection
+  ends with its process, and the process with the one it is linked to.
+
+  ## Where it runs
+
+  `pc` may be a pid, a registered name or `{name, node}`, also of another node. The controlling
+  process may be on another node too; messages then pass through the connection's process.
+
+  ## Errors
+
+  What a peer can cause is returned as `{:error, reason}`. An argument that no program should pass,
+  such as a string for a track, raises `ArgumentError` or `FunctionClauseError` in the caller. On
+  top of the reasons listed with each function, every function that returns `{:error, reason}` may
+  return
+
+  - `:busy`: more than a thousand requests of this connection wait for an answer,
+  - `:closed`: the process ended while the request was waiting.
+
+  A call to a process that does not exist exits, as with `GenServer.call/3`; functions that send
+  media return `:ok`.
+  """
+
+  alias ExWebRTC.{
+    DataChannel,
+    ICECandidate,
+    MediaStreamTrack,
+    RTCP,
+    RTP,
+    RTPCodecParameters,
+    RTPSender,
+    RTPTransceiver,
+    SessionDescription
+  }
+
+  alias ExWebRTC.PeerConnection.{Arguments, Client, Configuration, Server}
+
+  @typedoc "Any of the ways to name the process of a connection."
+  @type peer_connection() :: GenServer.server()
+
+  @typedoc "`RTCPeerConnectionState`: ICE and DTLS together."
+  @type connection_state() :: :new | :connecting | :connected | :disconnected | :failed | :closed
+
+  @typedoc "`RTCIceConnectionState`."
+  @type ice_connection_state() ::
+          :new | :checking | :connected | :completed | :disconnected | :failed | :closed
+
+  @typedoc "`RTCIceGatheringState`."
+  @type ice_gathering_state() :: :new | :gathering | :complete
+
+  @typedoc "`RTCDtlsTransportState`."
+  @type dtls_transport_state() :: :new | :connecting | :connected | :closed | :failed
+
+  @typedoc "`RTCSignalingState`."
+  @type signaling_state() ::
+          :stable
+          | :have_local_offer
+          | :have_remote_offer
+          | :have_local_pranswer
+          | :have_remote_pranswer
+          | :closed
+
+  @typedoc """
+  A received packet: `ExRTP.Packet` where the application has that package, with the same fields.
+  """
+  @type rtp_packet() :: RTP.Packet.t() | struct()
+
+  @typedoc """
+  Why a STUN or TURN server could not be used
+  ([RTCPeerConnectionIceErrorEvent](https://www.w3.org/TR/webrtc/#rtcpeerconnectioniceerrorevent)):
+  the local address and port if known, the server, the STUN error code (701 without an answer).
+  """
+  @type ice_candidate_error() :: %{
+          address: String.t() | nil,
+          port: :inet.port_number() | nil,
+          url: String.t(),
+          error_code: 300..799,
+          error_text: String.t()
+        }
+
+  @typedoc """
+  What the controlling process is sent.
+
+  - `{:connection_state_change, :new}` and `{:signaling_state_change, :stable}` come first.
+  - The change of an ICE or DTLS state comes before the change of the connection state that follows
+    from it.
+  - `:negotiation_needed`: something was changed that takes an offer and an answer. Once, until
+    the offer is made.
+  - `{:ice_candidate, candidate}`: a local candidate, to be signaled to the peer.
+  - `{:track, track}`: the peer sends this track. `{:track_muted, id}`: it stopped for now;
+    `{:track_ended, id}`: for good. These come before the call of `set_remote_description/2` or
+    `set_local_description/2` that caused them returns.
+  - `{:rtp, track_id, rid, packet}`: a packet; `rid` is `nil` without simulcast.
+  - `{:rtcp, packets}`: one compound, each packet with the id of the track it is about, if any.
+  - `{:data_channel, channel}`: the peer made a channel; it is open.
+  - `{:data_channel_state_change, ref, state}`: a channel opened or closed, whoever did it.
+  - `{:data, ref, data}`: a message. Text and binary look the same, unless the connection was
+    started with `data_types: true`: then data is `{:string | :binary, data}`.
+  - `{:buffered_amount_low, ref}`: see `set_buffered_amount_low_threshold/3`.
+  - `{:ice_candidate_error, error}`: a server could not be used.
+  """
+  @type message() ::
+          {:ex_webrtc, pid(),
+           {:connection_state_change, connection_state()}
+           | {:ice_connection_state_change, ice_connection_state()}
+           | {:ice_gathering_state_change, ice_gathering_state()}
+           | {:dtls_transport_state_change, dtls_transport_state()}
+           | {:signaling_state_change, signaling_state()}
+           | :negotiation_needed
+           | {:ice_candidate, ICECandidate.t()}
+           | {:ice_candidate_error, ice_candidate_error()}
+           | {:track, MediaStreamTrack.t()}
+           | {:track_muted, MediaStreamTrack.id()}
+           | {:track_ended, MediaStreamTrack.id()}
+           | {:rtp, MediaStreamTrack.id(), MediaStreamTrack.rid() | nil, rtp_packet()}
+           | {:rtcp, [{MediaStreamTrack.id() | nil, RTCP.packet() | struct()}]}
+           | {:data_channel, DataChannel.t()}
+           | {:data_channel_state_change, DataChannel.ref(), :open | :closed}
+           | {:data, DataChannel.ref(), binary() | {:string | :binary, binary()}}
+           | {:buffered_amount_low, DataChannel.ref()}}
+
+  @typedoc """
+  Options of `add_transceiver/3`:
+
+  - `direction`: default `:sendrecv`
+  - `send_encodings`: for simulcast, a list of maps with the `rid` of each layer; default `[]`
+  """
+  @type transceiver_options() :: [
+          direction: RTPTransceiver.direction(),
+          send_encodings: [%{rid: MediaStreamTrack.rid()}]
+        ]
+
+  @typedoc """
+  Options of `create_data_channel/3`
+  ([RTCDataChannelInit](https://www.w3.org/TR/webrtc/#dom-rtcdatachannelinit)):
+
+  - `ordered`: messages arrive in the order they were sent; default `true`. `:ordered` and
+    `:unordered` are understood as well.
+  - `max_packet_life_time`: milliseconds that a message may be retransmitted
+  - `max_retransmits`: times that a message may be retransmitted; not together with the above.
+    Without either the channel is reliable.
+  - `protocol`: the name of a subprotocol; default `""`
+  - `negotiated`: both sides create the channel, with the same `id`; default `false`
+  - `id`: the stream id, 0 to 65,534; needed with `negotiated`
+  """
+  @type data_channel_options() :: [
+          ordered: boolean() | :ordered | :unordered,
+          max_packet_life_time: 0..65_535,
+          max_retransmits: 0..65_535,
+          protocol: String.t(),
+          negotiated: boolean(),
+          id: 0..65_534
+        ]
+
+  @typedoc "Statistics by id; each has `:id`, `:type`, `:timestamp` (milliseconds since 1970)."
+  @type stats() :: %{(atom() | String.t()) => %{atom() => term()}}
+
+  ## Starting, stopping
+
+  @doc """
+  Starts a connection that is not linked to the caller. As `start_link/2`.
+  """
+  @spec start(Configuration.options(), GenServer.options()) :: GenServer.on_start()
+  def start(pc_opts \\ [], gen_server_opts \\ []),
+    do: GenServer.start(Server, Configuration.parse!(pc_opts, self()), gen_server_opts)
+
+  @doc """
+  Starts a connection.
+
+  The options are described in `ExWebRTC.PeerConnection.Configuration`; a wrong one raises
+  `ArgumentError` here. `gen_server_opts` are those of `GenServer.start_link/3`, such as `:name`.
+  """
+  @spec start_link(Configuration.options(), GenServer.options()) :: GenServer.on_start()
+  def start_link(pc_opts \\ [], gen_server_opts \\ []),
+    do: GenServer.start_link(Server, Configuration.parse!(pc_opts, self()), gen_server_opts)
+
+  @doc """
+  Sends messages to another process from here on.
+
+  Errors: `:invalid_state` when the connection is closed.
+  """
+  @spec controlling_process(peer_connection(), Process.dest()) :: :ok | {:error, atom()}
+  def controlling_process(pc, dest), do: Client.controlling_process(pc, dest)
+
+  @doc "The connections that run on this node, in no order."
+  @spec get_all_running() :: [pid()]
+  def get_all_running,
+    do: Registry.select(ExWebRTC.Registry, [{{:"$1", :_, :_}, [], [:"$1"]}])
+
+  @doc """
+  Closes the connection ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-close)).
+
+  When it returns, the sockets are closed, transceivers are stopped and channels `:closed`. No
+  messages about it are sent. The process lives on and answers getters. Closing again is fine.
+  """
+  @spec close(peer_connection()) :: :ok | {:error, atom()}
+  def close(pc), do: Client.request(pc, :close)
+
+  @doc "Closes the connection and stops its process."
+  @spec stop(peer_connection()) :: :ok
+  def stop(pc), do: Client.stop(pc)
+
+  ## Configuration and states
+
+  @doc """
+  The configuration in use: what was given at the start, with the payload types and extension ids
+  that were negotiated since.
+  """
+  @spec get_configuration(peer_connection()) :: Configuration.t()
+  def get_configuration(pc), do: Client.configuration(pc)
+
+  @doc "The state of the connection as a whole."
+  @spec get_connection_state(peer_connection()) :: connection_state()
+  def get_connection_state(pc), do: Client.get(pc, {:get, :connection_state})
+
+  @doc "The state of ICE."
+  @spec get_ice_connection_state(peer_connection()) :: ice_connection_state()
+  def get_ice_connection_state(pc), do: Client.get(pc, {:get, :ice_connection_state})
+
+  @doc "How far candidates have been gathered."
+  @spec get_ice_gathering_state(peer_connection()) :: ice_gathering_state()
+  def get_ice_gathering_state(pc), do: Client.get(pc, {:get, :ice_gathering_state})
+
+  @doc "The state of DTLS."
+  @spec get_dtls_transport_state(peer_connection()) :: dtls_transport_state()
+  def get_dtls_transport_state(pc), do: Client.get(pc, {:get, :dtls_transport_state})
+
+  @doc "Where the exchange of descriptions stands; `:closed` after `close/1`."
+  @spec get_signaling_state(peer_connection()) :: signaling_state()
+  def get_signaling_state(pc), do: Client.get(pc, {:get, :signaling_state})
+
+  @doc """
+  Whether the peer takes candidates after its description; `nil` before it has set one.
+  """
+  @spec can_trickle_ice_candidates(peer_connection()) :: boolean() | nil
+  def can_trickle_ice_candidates(pc), do: Client.get(pc, {:get, :can_trickle_ice_candidates})
+
+  @doc """
+  The local description, pending before current, with the candidates gathered so far.
+  """
+  @spec get_local_description(peer_connection()) :: SessionDescription.t() | nil
+  def get_local_description(pc), do: Client.get(pc, {:get, :local_description})
+
+  @doc "The remote description, pending before current, with the candidates added so far."
+  @spec get_remote_description(peer_connection()) :: SessionDescription.t() | nil
+  def get_remote_description(pc), do: Client.get(pc, {:get, :remote_description})
+
+  @doc "The local description that was last agreed on."
+  @spec get_current_local_description(peer_connection()) :: SessionDescription.t() | nil
+  def get_current_local_description(pc), do: Client.get(pc, {:get, :current_local_description})
+
+  @doc "The remote description that was last agreed on."
+  @spec get_current_remote_description(peer_connection()) :: SessionDescription.t() | nil
+  def get_current_remote_description(pc), do: Client.get(pc, {:get, :current_remote_description})
+
+  @doc "The local description of an exchange that has not ended."
+  @spec get_pending_local_description(peer_connection()) :: SessionDescription.t() | nil
+  def get_pending_local_description(pc), do: Client.get(pc, {:get, :pending_local_description})
+
+  @doc "The remote description of an exchange that has not ended."
+  @spec get_pending_remote_description(peer_connection()) :: SessionDescription.t() | nil
+  def get_pending_remote_description(pc), do: Client.get(pc, {:get, :pending_remote_description})
+
+  ## Negotiation
+
+  @doc """
+  Makes an offer ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-createoffer)).
+
+  `ice_restart: true` gives it new ICE credentials.
+
+  Errors: `:invalid_state` unless the signaling state is `:stable` or `:have_local_offer`.
+  """
+  @spec create_offer(peer_connection(), ice_restart: boolean()) ::
+          {:ok, SessionDescription.t()} | {:error, atom()}
+  def create_offer(pc, opts \\ []),
+    do:
+      Client.request(
+        pc,
+        {:create_offer, Keyword.validate!(opts, ice_restart: false)[:ice_restart]}
+      )
+
+  @doc """
+  Makes an answer ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-createanswer)).
+
+  Errors: `:invalid_state` unless there is a remote offer.
+  """
+  @spec create_answer(peer_connection()) :: {:ok, SessionDescription.t()} | {:error, atom()}
+  def create_answer(pc), do: Client.request(pc, :create_answer)
+
+  @doc """
+  Makes the description that the signaling state asks for, an offer or an answer, and sets it
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-peerconnection-setlocaldescription)).
+  """
+  @spec set_local_description(peer_connection()) :: :ok | {:error, atom()}
+  def set_local_description(pc), do: Client.request(pc, {:set_local_description, nil})
+
+  @doc """
+  Sets the description that `create_offer/2` or `create_answer/1` made; gathering begins.
+
+  `%SessionDescription{type: :rollback, sdp: ""}` takes an offer back.
+
+  Errors: `:invalid_state`, `:invalid_sdp_syntax`, `:description_altered` when it is another
+  description than the one made (RFC 9429 section 5.4).
+  """
+  @spec set_local_description(peer_connection(), SessionDescription.t()) :: :ok | {:error, atom()}
+  def set_local_description(pc, description) do
+    with {:ok, description} <- Arguments.description(description),
+         do: Client.request(pc, {:set_local_description, description})
+  end
+
+  @doc """
+  Sets the peer's description
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-peerconnection-setremotedescription)).
+
+  An offer that comes while there is a local one takes the local one back: with "perfect
+  negotiation" no code is needed for glare.
+
+  Errors, after any of which the connection is as it was: `:invalid_state`, `:invalid_sdp_syntax`,
+  `:empty_sdp`, `:missing_mid`, `:duplicated_mid`, `:missing_bundle_group`,
+  `:multiple_bundle_groups`, `:non_exhaustive_bundle_group`, `:invalid_bundle_group`,
+  `:multiple_data_mlines`, `:invalid_datachannel_format`, `:no_sctp_port`, `:missing_rtcp_mux`,
+  `:missing_ice_credentials`, `:missing_ice_ufrag`, `:missing_ice_pwd`,
+  `:conflicting_ice_credentials`, `:missing_cert_fingerprint`, `:conflicting_cert_fingerprints`,
+  `:unsupported_cert_fingerprint_hash_function`, `:missing_dtls_role`, `:conflicting_dtls_roles`.
+  """
+  @spec set_remote_description(peer_connection(), SessionDescription.t()) ::
+          :ok | {:error, atom()}
+  def set_remote_description(pc, description) do
+    with {:ok, description} <- Arguments.description(description),
+         do: Client.request(pc, {:set_remote_description, description})
+  end
+
+  @doc """
+  Adds a candidate of the peer; `nil`, or one with an empty `candidate`, is the end of candidates.
+
+  Errors: `:no_remote_description`, `:invalid_state`, `:invalid_candidate`.
+  """
+  @spec add_ice_candidate(peer_connection(), ICECandidate.t() | nil) :: :ok | {:error, atom()}
+  def add_ice_candidate(pc, candidate) do
+    with {:ok, candidate} <- Arguments.candidate(candidate),
+         do: Client.request(pc, {:add_ice_candidate, candidate})
+  end
+
+  @doc """
+  Makes the next offer restart ICE; `:negotiation_needed` follows
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-restartice)).
+  """
+  @spec restart_ice(peer_connection()) :: :ok | {:error, atom()}
+  def restart_ice(pc), do: Client.request(pc, :restart_ice)
+
+  ## Transceivers, tracks
+
+  @doc """
+  Adds a transceiver for a kind, or for a track to send
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-addtransceiver)).
+
+  Errors: `:invalid_state`.
+  """
+  @spec add_transceiver(
+          peer_connection(),
+          RTPTransceiver.kind() | MediaStreamTrack.t(),
+          transceiver_options()
+        ) :: {:ok, RTPTransceiver.t()} | {:error, atom()}
+  def add_transceiver(pc, kind_or_track, opts \\ []),
+    do: Client.request(pc, Arguments.transceiver(kind_or_track, opts))
+
+  @doc """
+  Sets the direction of a transceiver, to be negotiated.
+
+  Errors: `:invalid_transceiver_id`, `:invalid_state` when it is stopped.
+  """
+  @spec set_transceiver_direction(
+          peer_connection(),
+          RTPTransceiver.id(),
+          RTPTransceiver.direction()
+        ) :: :ok | {:error, atom()}
+  def set_transceiver_direction(pc, transceiver_id, direction) do
+    Client.request(
+      pc,
+      {:set_transceiver_direction, transceiver_id, Arguments.direction!(direction)}
+    )
+  end
+
+  @doc """
+  Stops a transceiver; its m-line is free for another one once that is negotiated
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcrtptransceiver-stop)).
+
+  Errors: `:invalid_transceiver_id`, `:invalid_state`.
+  """
+  @spec stop_transceiver(peer_connection(), RTPTransceiver.id()) :: :ok | {:error, atom()}
+  def stop_transceiver(pc, transceiver_id),
+    do: Client.request(pc, {:stop_transceiver, transceiver_id})
+
+  @doc """
+  Sets which codecs of the configuration a transceiver offers and accepts, preferred first; `[]`
+  goes back to all ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcrtptransceiver-setcodecpreferences)).
+
+  Errors: `:invalid_transceiver_id`, `:invalid_modification` for a codec that is not configured.
+  """
+  @spec set_codec_preferences(peer_connection(), RTPTransceiver.id(), [RTPCodecParameters.t()]) ::
+          :ok | {:error, atom()}
+  def set_codec_preferences(pc, transceiver_id, codecs) when is_list(codecs) do
+    Client.request(
+      pc,
+      {:set_codec_preferences, transceiver_id, Enum.map(codecs, &Arguments.codec!/1)}
+    )
+  end
+
+  @doc "All transceivers, in the order of their m-lines."
+  @spec get_transceivers(peer_connection()) :: [RTPTransceiver.t()]
+  def get_transceivers(pc), do: Client.get(pc, :get_transceivers)
+
+  @doc """
+  Adds a track to send, on a transceiver that has nothing to send or a new one
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-addtrack)).
+
+  Errors: `:invalid_state`.
+  """
+  @spec add_track(peer_connection(), MediaStreamTrack.t()) ::
+          {:ok, RTPSender.t()} | {:error, atom()}
+  def add_track(pc, %MediaStreamTrack{} = track), do: Client.request(pc, {:add_track, track})
+
+  @doc """
+  Sends another track, or none, without negotiation
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcrtpsender-replacetrack)).
+
+  Errors: `:invalid_sender_id`, `:invalid_track_type` for a track of the other kind,
+  `:invalid_transceiver_direction`, `:invalid_state`.
+  """
+  @spec replace_track(peer_connection(), RTPSender.id(), MediaStreamTrack.t() | nil) ::
+          :ok | {:error, atom()}
+  def replace_track(pc, sender_id, track),
+    do: Client.request(pc, {:replace_track, sender_id, track})
+
+  @doc """
+  Stops sending a track; the transceiver goes on to receive
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-removetrack)).
+
+  Errors: `:invalid_sender_id`, `:invalid_state`.
+  """
+  @spec remove_track(peer_connection(), RTPSender.id()) :: :ok | {:error, atom()}
+  def remove_track(pc, sender_id), do: Client.request(pc, {:remove_track, sender_id})
+
+  @doc """
+  Chooses which of the negotiated codecs packets are sent with.
+
+  Errors: `:invalid_sender_id`, `:invalid_codec` for one that was not negotiated,
+  `:invalid_transceiver_direction`, `:invalid_state`.
+  """
+  @spec set_sender_codec(peer_connection(), RTPSender.id(), RTPCodecParameters.t()) ::
+          :ok | {:error, atom()}
+  def set_sender_codec(pc, sender_id, codec),
+    do: Client.request(pc, {:set_sender_codec, sender_id, Arguments.codec!(codec)})
+
+  ## Media
+
+  @doc """
+  Sends a packet on a track that was added. Never blocks.
+
+  Payload type, SSRC and the header extensions that were negotiated are filled in. `rtx?: true`
+  sends it as a retransmission (RFC 4588). While the connection is not connected, nothing is sent;
+  packets for a track that no sender has are dropped, with one warning in the log.
+  """
+  @spec send_rtp(peer_connection(), MediaStreamTrack.id(), rtp_packet(), rtx?: boolean()) :: :ok
+  def send_rtp(pc, track_id, packet, opts \\ []),
+    do: Client.send_rtp(pc, track_id, packet, Keyword.get(opts, :rtx?, false))
+
+  @doc """
+  Asks the peer for a keyframe of a received track, of one layer where it is simulcast. Never blocks.
+  """
+  @spec send_pli(peer_connection(), MediaStreamTrack.id(), MediaStreamTrack.rid() | nil) :: :ok
+  def send_pli(pc, track_id, rid \\ nil), do: Client.send_pli(pc, track_id, rid)
+
+  @doc "Sends RTCP packets as one compound: structs, or bytes as they are. Never blocks."
+  @spec send_rtcp(peer_connection(), RTCP.packet() | [RTCP.packet()] | binary()) :: :ok
+  def send_rtcp(pc, packet) when is_binary(packet), do: Client.send_rtcp(pc, packet)
+  def send_rtcp(pc, packets), do: Client.send_rtcp(pc, RTCP.encode(packets))
+
+  @doc """
+  Drops this share of RTP packets, in percent, both ways: for experiments.
+  """
+  @spec set_packet_loss(peer_connection(), 0..100) :: :ok | {:error, atom()}
+  def set_packet_loss(pc, percent) when percent in 0..100,
+    do: Client.request(pc, {:set_packet_loss, percent})
+
+  ## Data channels
+
+  @doc """
+  Makes a data channel ([W3C](https://www.w3.org/TR/webrtc/#dom-peerconnection-createdatachannel)).
+
+  Errors: `:invalid_option` for options that do not exist, do not go together or are out of range,
+  and for ids in use; `:invalid_state` when the connection is closed.
+  """
+  @spec create_data_channel(peer_connection(), String.t(), data_channel_options()) ::
+          {:ok, DataChannel.t()} | {:error, atom()}
+  def create_data_channel(pc, label, opts \\ []) do
+    with {:ok, options} <- Arguments.channel(label, opts),
+         do: Client.request(pc, {:create_data_channel, options})
+  end
+
+  @doc "A channel as it is now, `nil` for one that is not there."
+  @spec get_data_channel(peer_connection(), DataChannel.ref()) :: DataChannel.t() | nil
+  def get_data_channel(pc, ref), do: Client.get(pc, {:get_data_channel, ref})
+
+  @doc """
+  Closes a channel, after what waits in it has been sent
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcdatachannel-close)).
+  """
+  @spec close_data_channel(peer_connection(), DataChannel.ref()) :: :ok | {:error, atom()}
+  def close_data_channel(pc, ref), do: Client.request(pc, {:close_data_channel, ref})
+
+  @doc """
+  Sends a message, text (`:string`) or `:binary`. Never blocks.
+
+  On a channel that is not open it is dropped, with a warning in the log.
+
+  Errors: `:buffer_full` when `data_buffer_limit` bytes wait in the channel. The message was then
+  not taken.
+  """
+  @spec send_data(peer_connection(), DataChannel.ref(), binary(), :string | :binary) ::
+          :ok | {:error, :buffer_full}
+  def send_data(pc, ref, data, data_type \\ :string),
+    do: Client.send_data(pc, ref, data_type, data)
+
+  @doc """
+  Sends a message and waits until the channel has room for another: the way to send much without
+  flooding. `timeout` in milliseconds, or `:infinity`; after one, the message may still be sent.
+
+  Errors: `:buffer_full`, `:closed`, `:timeout`.
+  """
+  @spec send_data_sync(
+          peer_connection(),
+          DataChannel.ref(),
+          binary(),
+          :string | :binary,
+          timeout()
+        ) :: :ok | {:error, :buffer_full | :closed | :timeout}
+  def send_data_sync(pc, ref, data, data_type \\ :string, timeout \\ 5_000),
+    do: Client.send_data_sync(pc, ref, data_type, data, timeout)
+
+  @doc """
+  Bytes of a channel that were given to `send_data/4` and are not sent yet
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-datachannel-bufferedamount)).
+  """
+  @spec buffered_amount(peer_connection(), DataChannel.ref()) :: non_neg_integer()
+  def buffered_amount(pc, ref), do: Client.buffered_amount(pc, ref)
+
+  @doc """
+  Sends `{:buffered_amount_low, ref}` whenever `buffered_amount/2` falls to this many bytes
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcdatachannel-bufferedamountlowthreshold)).
+  """
+  @spec set_buffered_amount_low_threshold(
+          peer_connection(),
+          DataChannel.ref(),
+          non_neg_integer()
+        ) :: :ok | {:error, atom()}
+  def set_buffered_amount_low_threshold(pc, ref, bytes),
+    do: Client.request(pc, {:set_buffered_amount_low_threshold, ref, bytes})
+
+  ## Statistics
+
+  @doc """
+  Statistics ([webrtc-stats](https://www.w3.org/TR/webrtc-stats/)): a map keyed by id.
+
+  `:peer_connection`, `:transport`, `:local_certificate` and `:remote_certificate` are ids of their
+  own; the others are strings. A counter that nobody counts is absent.
+  """
+  @spec get_stats(peer_connection()) :: stats()
+  def get_stats(pc), do: Client.get(pc, :get_stats)
+end

@@ -1,0 +1,127 @@
+defmodule ExWebRTC.PeerConnection.Arguments do
+  @moduledoc false
+  # What `ExWebRTC.PeerConnection` is called with, as the native side reads it. What may come from a
+  # peer, by way of signaling, gives an error; what only a program can get wrong raises.
+
+  alias ExWebRTC.{ICECandidate, MediaStreamTrack, RTPCodecParameters, SessionDescription}
+
+  @directions [:sendrecv, :sendonly, :recvonly, :inactive]
+  @kinds [:audio, :video]
+  # `max_packet_life_time`, `max_retransmits` and stream ids are 16-bit numbers in DCEP and SCTP.
+  @max_uint16 65_535
+
+  @doc "A description, for `set_local_description/2` and `set_remote_description/2`."
+  @spec description(SessionDescription.t()) ::
+          {:ok, {atom(), String.t()}} | {:error, :invalid_sdp_syntax}
+  def description(%SessionDescription{type: type, sdp: sdp})
+      when type in [:offer, :answer, :pranswer, :rollback] do
+    cond do
+      type == :rollback -> {:ok, {:rollback, ""}}
+      is_binary(sdp) and String.valid?(sdp) -> {:ok, {type, sdp}}
+      true -> {:error, :invalid_sdp_syntax}
+    end
+  end
+
+  @doc "A candidate; `nil` for the end of candidates."
+  @spec candidate(ICECandidate.t() | nil) ::
+          {:ok,
+           {String.t(), String.t() | nil, 0..65_535 | nil, String.t() | nil}
+           | nil}
+          | {:error, :invalid_candidate}
+  def candidate(nil), do: {:ok, nil}
+  def candidate(%ICECandidate{candidate: none}) when none in [nil, ""], do: {:ok, nil}
+
+  def candidate(%ICECandidate{} = candidate) do
+    index = candidate.sdp_m_line_index
+
+    if text?(candidate.candidate) and optional_text?(candidate.sdp_mid) and
+         optional_text?(candidate.username_fragment) and (index == nil or index in 0..@max_uint16) do
+      {:ok, {candidate.candidate, candidate.sdp_mid, index, candidate.username_fragment}}
+    else
+      {:error, :invalid_candidate}
+    end
+  end
+
+  @doc "A kind or track and the options of `add_transceiver/3`."
+  @spec transceiver(atom() | MediaStreamTrack.t(), keyword()) ::
+          {:add_transceiver, atom(), MediaStreamTrack.t() | nil, atom(), [String.t()]}
+  def transceiver(kind_or_track, opts) do
+    opts = Keyword.validate!(opts, direction: :sendrecv, send_encodings: [])
+    {kind, track} = kind_and_track(kind_or_track)
+    rids = Enum.map(opts[:send_encodings], &rid!/1)
+    {:add_transceiver, kind, track, direction!(opts[:direction]), rids}
+  end
+
+  defp kind_and_track(kind) when kind in @kinds, do: {kind, nil}
+
+  defp kind_and_track(%MediaStreamTrack{kind: kind} = track) when kind in @kinds,
+    do: {kind, track}
+
+  defp rid!(%{rid: rid}) when is_binary(rid), do: rid
+  defp rid!(rid) when is_binary(rid), do: rid
+
+  defp rid!(other) do
+    raise ArgumentError,
+          "expected send_encodings to be a list of maps with a :rid, got: #{inspect(other)}"
+  end
+
+  @doc "A direction."
+  @spec direction!(atom()) :: atom()
+  def direction!(direction) when direction in @directions, do: direction
+
+  def direction!(other) do
+    raise ArgumentError,
+          "expected a direction, one of #{inspect(@directions)}, got: #{inspect(other)}"
+  end
+
+  @doc "A codec with plain strings."
+  @spec codec!(RTPCodecParameters.t()) :: RTPCodecParameters.t()
+  def codec!(codec) do
+    case RTPCodecParameters.problem(codec) do
+      nil -> RTPCodecParameters.normalize(codec)
+      problem -> raise ArgumentError, "invalid codec #{inspect(codec)}: #{problem}"
+    end
+  end
+
+  @doc "The label and options of `create_data_channel/3`."
+  @spec channel(String.t(), keyword()) :: {:ok, map()} | {:error, :invalid_option}
+  def channel(label, opts) do
+    options = %{
+      label: label,
+      ordered: true,
+      max_packet_life_time: nil,
+      max_retransmits: nil,
+      protocol: "",
+      negotiated: false,
+      id: nil
+    }
+
+    if text?(label), do: channel_options(opts, options), else: {:error, :invalid_option}
+  end
+
+  defp channel_options([], options), do: {:ok, options}
+
+  defp channel_options([{name, value} | opts], options) do
+    case channel_option(name, value) do
+      {:ok, value} -> channel_options(opts, Map.put(options, name, value))
+      :error -> {:error, :invalid_option}
+    end
+  end
+
+  # The W3C has a boolean; the names are those of the package `ex_webrtc`.
+  defp channel_option(:ordered, value) when is_boolean(value), do: {:ok, value}
+  defp channel_option(:ordered, :ordered), do: {:ok, true}
+  defp channel_option(:ordered, :unordered), do: {:ok, false}
+
+  defp channel_option(name, value)
+       when name in [:max_packet_life_time, :max_retransmits, :id] and
+              (value == nil or value in 0..@max_uint16),
+       do: {:ok, value}
+
+  defp channel_option(:protocol, value), do: if(text?(value), do: {:ok, value}, else: :error)
+  defp channel_option(:negotiated, value) when is_boolean(value), do: {:ok, value}
+  defp channel_option(_name, _value), do: :error
+
+  defp text?(text), do: is_binary(text) and String.valid?(text)
+  defp optional_text?(text), do: text == nil or text?(text)
+end

@@ -1,0 +1,142 @@
+defmodule ExWebRTC.PeerConnection.Client do
+  @moduledoc false
+  # How a caller reaches a connection. Requests go through its process. Packets and messages go
+  # from the caller straight into the native queue of a connection of this node.
+
+  require Logger
+
+  alias ExWebRTC.{Handles, Native}
+  alias ExWebRTC.PeerConnection.Configuration
+
+  # The native side answers within milliseconds. This is only how long a caller waits for a machine
+  # that is overloaded before it takes the connection for stuck.
+  @timeout 30_000
+
+  @doc "Gives a command: `:ok`, `{:ok, value}` or `{:error, reason}`."
+  @spec request(GenServer.server(), term()) :: :ok | {:ok, term()} | {:error, atom()}
+  def request(pc, command), do: call(pc, {:request, command}, command)
+
+  @doc "Gives a command whose value is returned as it is: a getter."
+  @spec get(GenServer.server(), term()) :: term()
+  def get(pc, command) do
+    with {:ok, value} <- request(pc, command), do: value
+  end
+
+  @doc "The configuration with what was negotiated filled in."
+  @spec configuration(GenServer.server()) :: Configuration.t()
+  def configuration(pc) do
+    configuration = GenServer.call(pc, :configuration, @timeout)
+
+    case request(pc, {:get, :negotiated_configuration}) do
+      {:ok, %{audio_codecs: audio, video_codecs: video, header_extensions: extensions}} ->
+        Configuration.negotiated(configuration, audio, video, extensions)
+
+      {:error, _reason} ->
+        configuration
+    end
+  end
+
+  @doc "Closes, so that the sockets are free when it returns, and stops the process."
+  @spec stop(GenServer.server()) :: :ok
+  def stop(pc) do
+    request(pc, :close)
+    GenServer.stop(pc)
+  end
+
+  @spec controlling_process(GenServer.server(), Process.dest()) :: :ok | {:error, atom()}
+  def controlling_process(pc, dest), do: call(pc, {:controlling_process, dest}, dest)
+
+  @spec send_rtp(GenServer.server(), integer(), map(), boolean()) :: :ok
+  def send_rtp(pc, track_id, packet, rtx?) do
+    case Handles.fetch(pc) do
+      # Overflow policy "NIF → shard: media": a packet that has no room is dropped and counted.
+      {:ok, handle} -> Native.send_rtp(handle, track_id, packet, rtx?)
+      :error -> GenServer.cast(pc, {:send_rtp, track_id, packet, rtx?})
+    end
+
+    :ok
+  end
+
+  @spec send_pli(GenServer.server(), integer(), String.t() | nil) :: :ok
+  def send_pli(pc, track_id, rid) do
+    case Handles.fetch(pc) do
+      {:ok, handle} -> Native.send_pli(handle, track_id, rid)
+      :error -> GenServer.cast(pc, {:send_pli, track_id, rid})
+    end
+
+    :ok
+  end
+
+  @spec send_rtcp(GenServer.server(), binary()) :: :ok
+  def send_rtcp(pc, packet) do
+    case Handles.fetch(pc) do
+      {:ok, handle} -> Native.send_rtcp(handle, packet)
+      :error -> GenServer.cast(pc, {:send_rtcp, packet})
+    end
+
+    :ok
+  end
+
+  @spec send_data(GenServer.server(), reference(), :string | :binary, binary()) ::
+          :ok | {:error, :buffer_full}
+  def send_data(pc, channel, kind, data) do
+    case enqueue_data(pc, channel, kind, data) do
+      :ok -> :ok
+      # Too many messages wait, whatever their size.
+      {:error, full} when full in [:buffer_full, :busy] -> {:error, :buffer_full}
+      {:error, :closed} -> warn_not_open(channel)
+    end
+  end
+
+  defp enqueue_data(pc, channel, kind, data) do
+    case Handles.fetch(pc) do
+      {:ok, handle} -> Native.send_data(handle, channel, kind, data)
+      :error -> enqueue_data_elsewhere(pc, GenServer.whereis(pc), channel, kind, data)
+    end
+  end
+
+  # A process of this node that has no handle is gone, or about to be.
+  defp enqueue_data_elsewhere(_pc, pid, channel, kind, data)
+       when is_pid(pid) and node(pid) == node(),
+       do: GenServer.cast(pid, {:send_data, channel, kind, data})
+
+  defp enqueue_data_elsewhere(pc, _remote, channel, kind, data),
+    do: call(pc, {:send_data, channel, kind, data}, channel)
+
+  defp warn_not_open(channel) do
+    Logger.warning("send_data: the channel #{inspect(channel)} is not open, its data is dropped")
+    :ok
+  end
+
+  @spec send_data_sync(GenServer.server(), reference(), :string | :binary, binary(), timeout()) ::
+          :ok | {:error, :buffer_full | :closed | :timeout}
+  def send_data_sync(pc, channel, kind, data, timeout) do
+    message = {:send_data_sync, channel, kind, data, timeout}
+
+    # The process answers in time, so the call itself needs no limit.
+    case GenServer.call(pc, message, :infinity) do
+      :badarg -> raise_badarg(channel)
+      {:error, :busy} -> {:error, :buffer_full}
+      result -> result
+    end
+  end
+
+  @spec buffered_amount(GenServer.server(), reference()) :: non_neg_integer()
+  def buffered_amount(pc, channel) do
+    case Handles.fetch(pc) do
+      {:ok, _handle} -> Native.buffered_amount(channel)
+      :error -> with {:ok, bytes} <- call(pc, {:buffered_amount, channel}, channel), do: bytes
+    end
+  end
+
+  defp call(pc, message, argument) do
+    case GenServer.call(pc, message, @timeout) do
+      :badarg -> raise_badarg(argument)
+      result -> result
+    end
+  end
+
+  defp raise_badarg(argument) do
+    raise ArgumentError, "an argument has the wrong type or is out of range: #{inspect(argument)}"
+  end
+end

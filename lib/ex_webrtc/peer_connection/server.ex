@@ -1,0 +1,211 @@
+defmodule ExWebRTC.PeerConnection.Server do
+  @moduledoc false
+  # The process of a connection: owns the native handle, remembers who asked for what.
+  #
+  # It never waits for the native side. A request is enqueued and its caller remembered; the answer
+  # comes as `{:ex_webrtc_reply, id, result}` and is passed on. Events do not come here, but go from
+  # the shard straight to the controlling process, except when that is not a pid of this node: then
+  # they come here and are forwarded. It is one way or the other, so order holds.
+  #
+  # The native side monitors this process: however it ends, the connection closes.
+
+  use GenServer
+
+  require Logger
+
+  alias ExWebRTC.{Handles, Native}
+  alias ExWebRTC.PeerConnection.{Configuration, Requests}
+
+  # `controller` is whom events are forwarded to when they come here.
+  @enforce_keys [:handle, :configuration, :controller, :requests]
+  defstruct @enforce_keys ++ [closed?: false]
+
+  @impl true
+  def init(%Configuration{} = configuration) do
+    controller = configuration.controlling_process
+
+    case Native.open(native(configuration), self(), direct(controller)) do
+      {:ok, handle} ->
+        {:ok, _registry} = Registry.register(ExWebRTC.Registry, self(), self())
+        :ok = Handles.put(handle)
+
+        {:ok,
+         %__MODULE__{
+           handle: handle,
+           configuration: configuration,
+           controller: controller,
+           requests: Requests.new()
+         }}
+
+      {:error, reason} ->
+        {:stop, reason}
+    end
+  end
+
+  @impl true
+  def handle_call({:request, command}, from, state) do
+    refresh_host_addresses(command, state)
+    submit(state, {from, after_reply(command)}, &Native.request(state.handle, &1, command))
+  end
+
+  def handle_call({:controlling_process, _dest}, _from, %{closed?: true} = state),
+    do: {:reply, {:error, :invalid_state}, state}
+
+  def handle_call({:controlling_process, dest}, from, state) do
+    submit(
+      state,
+      {from, {:controller, dest}},
+      &Native.set_controller(state.handle, &1, direct(dest))
+    )
+  end
+
+  def handle_call(:configuration, _from, state), do: {:reply, state.configuration, state}
+
+  def handle_call({:send_data_sync, channel, kind, data, timeout}, from, state) do
+    submit(state, {from, :nothing}, fn id ->
+      with :ok <- Native.send_data_sync(state.handle, id, channel, kind, data),
+           do: start_timer(id, timeout)
+    end)
+  end
+
+  # From processes of other nodes; those of this node do without this process.
+  def handle_call({:send_data, channel, kind, data}, _from, state),
+    do: answer(state, fn -> Native.send_data(state.handle, channel, kind, data) end)
+
+  def handle_call({:buffered_amount, channel}, _from, state),
+    do: answer(state, fn -> {:ok, Native.buffered_amount(channel)} end)
+
+  @impl true
+  def handle_cast({:send_rtp, track_id, packet, rtx?}, state),
+    do: media(state, fn -> Native.send_rtp(state.handle, track_id, packet, rtx?) end)
+
+  def handle_cast({:send_pli, track_id, rid}, state),
+    do: media(state, fn -> Native.send_pli(state.handle, track_id, rid) end)
+
+  def handle_cast({:send_rtcp, packet}, state),
+    do: media(state, fn -> Native.send_rtcp(state.handle, packet) end)
+
+  def handle_cast({:send_data, channel, kind, data}, state),
+    do: media(state, fn -> Native.send_data(state.handle, channel, kind, data) end)
+
+  @impl true
+  def handle_info({:ex_webrtc_reply, id, result}, state), do: {:noreply, reply(state, id, result)}
+
+  def handle_info({:ex_webrtc, pc, _message} = event, state) when pc == self() do
+    forward(state.controller, event)
+    {:noreply, state}
+  end
+
+  def handle_info({:request_timeout, id}, state),
+    do: {:noreply, reply(state, id, {:error, :timeout})}
+
+  def handle_info({:ex_webrtc_warning, text}, state) do
+    Logger.warning("#{inspect(self())}: #{text}")
+    {:noreply, state}
+  end
+
+  def handle_info({:ex_webrtc_panic, text}, state), do: {:stop, {:native_panic, text}, state}
+
+  # The native runtime has ended: nothing that this process could do works any more.
+  def handle_info(:ex_webrtc_closed, state), do: {:stop, {:shutdown, :native_closed}, state}
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  @impl true
+  def terminate(_reason, state) do
+    {entries, _requests} = Requests.pop_all(state.requests)
+    for {from, _action} <- entries, do: GenServer.reply(from, {:error, :closed})
+    :ok
+  end
+
+  # Enqueues and remembers, or answers at once with why not.
+  defp submit(state, entry, enqueue) do
+    {id, requests} = Requests.put(state.requests, entry)
+
+    case enqueue.(id) do
+      :ok -> {:noreply, %{state | requests: requests}}
+      {:error, _reason} = error -> {:reply, error, state}
+    end
+  rescue
+    # The caller's mistake, raised where it was made.
+    ArgumentError -> {:reply, :badarg, state}
+  end
+
+  defp answer(state, fun) do
+    {:reply, fun.(), state}
+  rescue
+    ArgumentError -> {:reply, :badarg, state}
+  end
+
+  # A cast has nobody to raise in.
+  defp media(state, send) do
+    send.()
+    {:noreply, state}
+  rescue
+    ArgumentError ->
+      Logger.warning("#{inspect(self())}: a packet from another node is malformed, dropped")
+      {:noreply, state}
+  end
+
+  defp reply(state, id, result) do
+    case Requests.pop(state.requests, id) do
+      {{:ok, {from, action}}, requests} ->
+        GenServer.reply(from, result)
+        finish(action, result, %{state | requests: requests})
+
+      {:error, _requests} ->
+        state
+    end
+  end
+
+  defp after_reply(:close), do: :closed
+  defp after_reply(_command), do: :nothing
+
+  # Events from before the change are in this process's mailbox before the reply, so they still go
+  # where they belong.
+  defp finish({:controller, dest}, :ok, state), do: %{state | controller: dest}
+  defp finish(:closed, :ok, state), do: %{state | closed?: true}
+  defp finish(_action, _result, state), do: state
+
+  defp start_timer(_id, :infinity), do: :ok
+
+  defp start_timer(id, timeout) do
+    Process.send_after(self(), {:request_timeout, id}, timeout)
+    :ok
+  end
+
+  defp direct(dest) when is_pid(dest) and node(dest) == node(), do: dest
+  defp direct(_dest), do: self()
+
+  defp forward(dest, event) do
+    send(dest, event)
+  rescue
+    # Nobody has the name at the moment.
+    ArgumentError -> :ok
+  end
+
+  defp native(configuration) do
+    configuration
+    |> Configuration.to_native()
+    |> Map.put(:host_addresses, host_addresses(configuration))
+    |> Map.put_new(:data_types, Map.get(configuration, :data_types, false))
+  end
+
+  # The user's functions run here, and see the interfaces as they are when gathering may begin.
+  defp refresh_host_addresses({:set_local_description, _description}, state) do
+    case host_addresses(state.configuration) do
+      nil ->
+        :ok
+
+      addresses ->
+        Native.request(state.handle, Requests.unanswered(), {:set_host_addresses, addresses})
+    end
+  end
+
+  defp refresh_host_addresses(_command, _state), do: :ok
+
+  defp host_addresses(%{ice_ip_filter: nil, host_to_srflx_ip_mapper: nil}), do: nil
+
+  defp host_addresses(configuration),
+    do: Configuration.host_addresses(configuration, Native.host_addresses())
+end

@@ -1,0 +1,259 @@
+defmodule ExWebRTC.PeerConnectionTest do
+  use ExUnit.Case, async: true
+
+  import ExWebRTC.Peers
+
+  alias ExWebRTC.{DataChannel, MediaStreamTrack, PeerConnection, RTPSender, RTPTransceiver}
+  alias ExWebRTC.{RTCP, SessionDescription}
+  alias ExWebRTC.RTP.Packet
+
+  describe "starting" do
+    test "the first messages are the first states" do
+      {:ok, pc} = PeerConnection.start_link()
+      assert_receive {:ex_webrtc, ^pc, first}
+      assert_receive {:ex_webrtc, ^pc, second}
+      assert first == {:connection_state_change, :new}
+      assert second == {:signaling_state_change, :stable}
+    end
+
+    test "wrong options raise in the caller, and nothing is started" do
+      assert_raise ArgumentError, ~r/ice_lite/, fn -> PeerConnection.start_link(ice_lite: 1) end
+      assert_raise ArgumentError, ~r/ice_lit/, fn -> PeerConnection.start(ice_lit: true) end
+    end
+
+    test "a name serves wherever a pid does" do
+      name = :"#{__MODULE__}.named"
+      {:ok, pc} = PeerConnection.start_link([], name: name)
+      assert PeerConnection.get_signaling_state(name) == :stable
+      assert PeerConnection.get_signaling_state({name, node()}) == :stable
+      assert PeerConnection.send_pli(name, 1) == :ok
+      assert pc in PeerConnection.get_all_running()
+    end
+
+    test "getters of a new connection" do
+      {:ok, pc} = PeerConnection.start_link()
+      assert PeerConnection.get_connection_state(pc) == :new
+      assert PeerConnection.get_ice_connection_state(pc) == :new
+      assert PeerConnection.get_ice_gathering_state(pc) == :new
+      assert PeerConnection.get_dtls_transport_state(pc) == :new
+      assert PeerConnection.get_local_description(pc) == nil
+      assert PeerConnection.get_remote_description(pc) == nil
+      assert PeerConnection.get_pending_local_description(pc) == nil
+      assert PeerConnection.get_pending_remote_description(pc) == nil
+      assert PeerConnection.get_current_local_description(pc) == nil
+      assert PeerConnection.get_current_remote_description(pc) == nil
+      assert PeerConnection.get_transceivers(pc) == []
+      assert PeerConnection.get_data_channel(pc, make_ref()) == nil
+      assert %{controlling_process: controller} = PeerConnection.get_configuration(pc)
+      assert controller == self()
+    end
+  end
+
+  describe "the controlling process" do
+    test "may be a registered name, whose messages come in order" do
+      name = :"#{__MODULE__}.controller"
+      Process.register(self(), name)
+      {:ok, pc} = PeerConnection.start_link(controlling_process: name)
+      assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :new}}
+      {:ok, _transceiver} = PeerConnection.add_transceiver(pc, :audio)
+      assert_receive {:ex_webrtc, ^pc, :negotiation_needed}
+    end
+
+    test "a name that nobody has loses messages, not the connection" do
+      {:ok, pc} = PeerConnection.start_link(controlling_process: :"#{__MODULE__}.nobody")
+      assert PeerConnection.get_connection_state(pc) == :new
+    end
+
+    test "can be changed: from then on the new one is told, and the old one is not" do
+      test = self()
+
+      other =
+        spawn_link(fn ->
+          receive do
+            message -> send(test, {:other, message})
+          end
+        end)
+
+      {:ok, pc} = PeerConnection.start_link()
+      assert PeerConnection.controlling_process(pc, other) == :ok
+      {:ok, _transceiver} = PeerConnection.add_transceiver(pc, :audio)
+      assert_receive {:other, {:ex_webrtc, ^pc, :negotiation_needed}}
+      refute_received {:ex_webrtc, ^pc, :negotiation_needed}
+    end
+  end
+
+  describe "wrong arguments" do
+    test "raise in the caller and leave the connection running" do
+      {:ok, pc} = PeerConnection.start_link()
+      assert_raise ArgumentError, fn -> PeerConnection.stop_transceiver(pc, :first) end
+      assert_raise ArgumentError, fn -> PeerConnection.get_data_channel(pc, "label") end
+      assert_raise ArgumentError, fn -> PeerConnection.send_rtp(pc, 1, %{}) end
+      assert_raise ArgumentError, fn -> PeerConnection.create_offer(pc, restart: true) end
+      assert PeerConnection.get_signaling_state(pc) == :stable
+    end
+  end
+
+  describe "two connections" do
+    test "connect, with each state once and in order" do
+      {offerer, answerer} = start()
+      {:ok, _transceiver} = PeerConnection.add_transceiver(offerer, :audio)
+      :ok = negotiate(offerer, answerer)
+      others = %{offerer => answerer, answerer => offerer}
+
+      for pc <- [offerer, answerer] do
+        assert states(pc, others) == [:new, :connecting, :connected]
+      end
+    end
+
+    defp states(pc, others) do
+      receive do
+        {:ex_webrtc, ^pc, {:connection_state_change, :connected}} ->
+          [:connected]
+
+        {:ex_webrtc, ^pc, {:connection_state_change, state}} ->
+          [state | states(pc, others)]
+
+        {:ex_webrtc, from, {:ice_candidate, candidate}} ->
+          :ok = PeerConnection.add_ice_candidate(Map.fetch!(others, from), candidate)
+          states(pc, others)
+      after
+        10_000 -> flunk("#{inspect(pc)} did not connect")
+      end
+    end
+
+    test "the remote track is told before set_remote_description returns" do
+      {offerer, answerer} = start()
+      track = MediaStreamTrack.new(:video, ["stream"])
+      {:ok, %RTPSender{track: ^track}} = PeerConnection.add_track(offerer, track)
+      {:ok, offer} = PeerConnection.create_offer(offerer)
+      :ok = PeerConnection.set_remote_description(answerer, offer)
+      assert_received {:ex_webrtc, ^answerer, {:track, %MediaStreamTrack{} = remote}}
+      assert %{kind: :video, streams: ["stream"], rids: nil} = remote
+      assert_received {:ex_webrtc, ^answerer, {:signaling_state_change, :have_remote_offer}}
+
+      assert [%RTPTransceiver{kind: :video, receiver: %{track: ^remote}}] =
+               PeerConnection.get_transceivers(answerer)
+
+      assert %SessionDescription{type: :offer} = PeerConnection.get_remote_description(answerer)
+    end
+
+    test "send media one way and keyframe requests the other" do
+      {offerer, answerer} = start()
+      track = MediaStreamTrack.new(:video)
+      {:ok, _sender} = PeerConnection.add_track(offerer, track)
+      :ok = connect(offerer, answerer)
+      assert_receive {:ex_webrtc, ^answerer, {:track, %MediaStreamTrack{id: remote_id}}}
+
+      for number <- 1..100 do
+        packet =
+          Packet.new(:binary.copy(<<number>>, 1_000), sequence_number: number, timestamp: number)
+
+        :ok = PeerConnection.send_rtp(offerer, track.id, packet)
+      end
+
+      for number <- 1..100 do
+        assert_receive {:ex_webrtc, ^answerer, {:rtp, ^remote_id, nil, %Packet{} = packet}}, 2_000
+        assert %{sequence_number: ^number, timestamp: ^number} = packet
+        assert packet.payload == :binary.copy(<<number>>, 1_000)
+      end
+
+      :ok = PeerConnection.send_pli(answerer, remote_id)
+      track_id = track.id
+      assert has_pli?(offerer, track_id)
+    end
+
+    defp has_pli?(pc, track_id) do
+      assert_receive {:ex_webrtc, ^pc, {:rtcp, packets}}, 2_000
+      Enum.any?(packets, &match?({^track_id, %RTCP.PLI{}}, &1)) or has_pli?(pc, track_id)
+    end
+
+    test "exchange data, whole and in order" do
+      {offerer, answerer} = start()
+
+      {:ok, %DataChannel{ref: ref} = channel} =
+        PeerConnection.create_data_channel(offerer, "chat")
+
+      assert %{label: "chat", ordered: true, ready_state: :connecting} = channel
+      :ok = connect(offerer, answerer)
+
+      assert_receive {:ex_webrtc, ^offerer, {:data_channel_state_change, ^ref, :open}}, 2_000
+      assert_receive {:ex_webrtc, ^answerer, {:data_channel, %DataChannel{ref: remote}}}, 2_000
+      assert_receive {:ex_webrtc, ^answerer, {:data_channel_state_change, ^remote, :open}}
+
+      messages = for number <- 1..1_000, do: "message #{number}"
+      for message <- ["" | messages], do: :ok = PeerConnection.send_data(offerer, ref, message)
+      large = :crypto.strong_rand_bytes(256 * 1024)
+      :ok = PeerConnection.send_data(offerer, ref, large, :binary)
+
+      for message <- ["" | messages] ++ [large] do
+        assert_receive {:ex_webrtc, ^answerer, {:data, ^remote, received}}, 5_000
+        assert received == message
+      end
+
+      assert %DataChannel{ref: ^ref, ready_state: :open, label: "chat"} =
+               PeerConnection.get_data_channel(offerer, ref)
+
+      assert PeerConnection.send_data_sync(offerer, ref, "waited for") == :ok
+      assert_receive {:ex_webrtc, ^answerer, {:data, ^remote, "waited for"}}, 2_000
+
+      assert PeerConnection.close_data_channel(answerer, remote) == :ok
+      assert_receive {:ex_webrtc, ^offerer, {:data_channel_state_change, ^ref, :closed}}, 2_000
+
+      assert_receive {:ex_webrtc, ^answerer, {:data_channel_state_change, ^remote, :closed}},
+                     2_000
+    end
+
+    test "a channel of one connection is none of the other's" do
+      {first, second} = start()
+      {:ok, %DataChannel{ref: ref}} = PeerConnection.create_data_channel(first, "first")
+      {:ok, %DataChannel{}} = PeerConnection.create_data_channel(second, "second")
+      assert PeerConnection.get_data_channel(second, ref) == nil
+      assert %DataChannel{label: "first", ref: ^ref} = PeerConnection.get_data_channel(first, ref)
+    end
+
+    test "statistics are maps with atoms for keys, stamped with the time" do
+      {offerer, answerer} = start()
+      {:ok, _channel} = PeerConnection.create_data_channel(offerer, "chat")
+      :ok = connect(offerer, answerer)
+      stats = PeerConnection.get_stats(offerer)
+
+      assert %{id: :peer_connection, type: :peer_connection, connection_state: :connected} =
+               stats.peer_connection
+
+      assert %{type: :transport, dtls_state: :connected} = stats.transport
+      assert_in_delta stats.transport.timestamp, System.system_time(:millisecond), 5_000
+
+      assert %{address: address, candidate_type: :host} =
+               Enum.find_value(stats, fn {_id, entry} ->
+                 entry.type == :local_candidate && entry
+               end)
+
+      assert :inet.is_ip_address(address)
+    end
+  end
+
+  describe "addresses" do
+    test "that the filter refuses do not become candidates" do
+      {:ok, pc} = PeerConnection.start_link(ice_ip_filter: fn _address -> false end)
+      {:ok, _transceiver} = PeerConnection.add_transceiver(pc, :audio)
+      {:ok, offer} = PeerConnection.create_offer(pc)
+      :ok = PeerConnection.set_local_description(pc, offer)
+      assert_receive {:ex_webrtc, ^pc, {:ice_gathering_state_change, :complete}}, 2_000
+      refute_received {:ex_webrtc, ^pc, {:ice_candidate, %{candidate: "candidate:" <> _rest}}}
+    end
+
+    test "that the mapper knows become server-reflexive candidates" do
+      {:ok, pc} =
+        PeerConnection.start_link(
+          ice_ip_filter: &match?({_, _, _, _}, &1),
+          host_to_srflx_ip_mapper: fn _address -> {203, 0, 113, 7} end
+        )
+
+      {:ok, _transceiver} = PeerConnection.add_transceiver(pc, :audio)
+      {:ok, offer} = PeerConnection.create_offer(pc)
+      :ok = PeerConnection.set_local_description(pc, offer)
+      assert_receive {:ex_webrtc, ^pc, {:ice_gathering_state_change, :complete}}, 2_000
+      assert PeerConnection.get_local_description(pc).sdp =~ ~r/ 203\.0\.113\.7 \d+ typ srflx/
+    end
+  end
+end

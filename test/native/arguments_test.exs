@@ -1,0 +1,165 @@
+defmodule ExWebRTC.Native.ArgumentsTest do
+  # A wrong argument to any NIF raises, and neither crashes the VM nor does anything.
+  use ExUnit.Case, async: true
+
+  alias ExWebRTC.{MediaStreamTrack, Native}
+  alias ExWebRTC.PeerConnection.Configuration
+  alias ExWebRTC.RTP.Packet
+
+  setup do
+    configuration = [] |> Configuration.parse!(self()) |> Configuration.to_native()
+    configuration = Map.put_new(configuration, :data_types, false)
+    {:ok, handle} = Native.open(configuration, self(), self())
+    %{handle: handle, configuration: configuration}
+  end
+
+  @wrong [nil, :atom, -1, 1.5, "text", [], [1 | 2], {}, {:a, :b}, %{}, <<1::1>>]
+
+  defp assert_badarg(fun), do: assert_raise(ArgumentError, fun)
+
+  test "open", %{configuration: configuration} do
+    for wrong <- @wrong do
+      assert_badarg(fn -> Native.open(wrong, self(), self()) end)
+      assert_badarg(fn -> Native.open(configuration, wrong, self()) end)
+      assert_badarg(fn -> Native.open(configuration, self(), wrong) end)
+    end
+  end
+
+  test "every key of the configuration is needed", %{configuration: configuration} do
+    for {key, _value} <- configuration,
+        do: assert_badarg(fn -> Native.open(Map.delete(configuration, key), self(), self()) end)
+  end
+
+  test "every key of the configuration is checked", %{configuration: configuration} do
+    for {key, _value} <- configuration do
+      wrong = Map.put(configuration, key, {:wrong, make_ref()})
+      assert_badarg(fn -> Native.open(wrong, self(), self()) end)
+    end
+  end
+
+  test "start" do
+    for wrong <- @wrong, do: assert_badarg(fn -> Native.start(wrong) end)
+  end
+
+  test "handles: anything else, and a reference that is none, is refused" do
+    packet = Packet.new("payload")
+
+    for wrong <- [make_ref(), self() | @wrong] do
+      assert_badarg(fn -> Native.request(wrong, 1, :create_answer) end)
+      assert_badarg(fn -> Native.set_controller(wrong, 1, self()) end)
+      assert_badarg(fn -> Native.send_rtp(wrong, 1, packet, false) end)
+      assert_badarg(fn -> Native.send_pli(wrong, 1, nil) end)
+      assert_badarg(fn -> Native.send_rtcp(wrong, "") end)
+      assert_badarg(fn -> Native.send_data(wrong, make_ref(), :string, "") end)
+      assert_badarg(fn -> Native.send_data_sync(wrong, 1, make_ref(), :string, "") end)
+    end
+  end
+
+  test "request ids and commands", %{handle: handle} do
+    for wrong <- @wrong do
+      assert_badarg(fn -> Native.request(handle, wrong, :create_answer) end)
+      assert_badarg(fn -> Native.request(handle, 1, wrong) end)
+    end
+  end
+
+  test "every command with arguments of the wrong type, and with too many", %{handle: handle} do
+    commands = [
+      create_offer: 1,
+      set_local_description: 1,
+      set_remote_description: 1,
+      add_ice_candidate: 1,
+      add_transceiver: 4,
+      set_transceiver_direction: 2,
+      stop_transceiver: 1,
+      set_codec_preferences: 2,
+      add_track: 1,
+      replace_track: 2,
+      remove_track: 1,
+      set_sender_codec: 2,
+      create_data_channel: 1,
+      get_data_channel: 1,
+      close_data_channel: 1,
+      set_buffered_amount_low_threshold: 2,
+      get: 1,
+      set_packet_loss: 1,
+      set_host_addresses: 1
+    ]
+
+    for {name, arity} <- commands, wrong <- [:wrong, -1, 1.5, [1 | 2], {:wrong}, %{wrong: 1}] do
+      command = List.to_tuple([name | List.duplicate(wrong, arity)])
+      assert_badarg(fn -> Native.request(handle, 1, command) end)
+      assert_badarg(fn -> Native.request(handle, 1, Tuple.append(command, wrong)) end)
+      assert_badarg(fn -> Native.request(handle, 1, name) end)
+    end
+
+    assert_badarg(fn -> Native.request(handle, 1, {:set_packet_loss, 101}) end)
+
+    assert_badarg(fn ->
+      Native.request(handle, 1, {:set_host_addresses, [{{1, 2, 3, 256}, nil}]})
+    end)
+  end
+
+  test "tracks and packets", %{handle: handle} do
+    track = MediaStreamTrack.new(:audio)
+    packet = Packet.new("payload")
+
+    for wrong <- @wrong do
+      assert_badarg(fn -> Native.request(handle, 1, {:add_track, %{track | kind: wrong}}) end)
+      assert_badarg(fn -> Native.send_rtp(handle, wrong, packet, false) end)
+      assert_badarg(fn -> Native.send_rtp(handle, 1, wrong, false) end)
+      assert_badarg(fn -> Native.send_rtp(handle, 1, packet, wrong) end)
+
+      assert_badarg(fn ->
+        Native.send_rtp(handle, 1, %{packet | sequence_number: wrong}, false)
+      end)
+
+      assert_badarg(fn -> Native.send_pli(handle, wrong, nil) end)
+    end
+
+    for {field, value} <- [
+          payload_type: 128,
+          sequence_number: 65_536,
+          timestamp: 0x100000000,
+          ssrc: -1,
+          csrc: Enum.to_list(1..16),
+          csrc: [1 | 2],
+          marker: 1,
+          padding_size: 256,
+          payload: :payload,
+          payload: <<1::1>>,
+          extensions: [%{id: 1}],
+          extensions: [%{id: 256, data: ""}]
+        ],
+        do:
+          assert_badarg(fn ->
+            Native.send_rtp(handle, 1, Map.put(packet, field, value), false)
+          end)
+
+    for wrong <- [1, :l, %{}, <<0xFF>>],
+        do: assert_badarg(fn -> Native.send_pli(handle, 1, wrong) end)
+
+    for wrong <- [1, :l, %{}, [1], <<1::1>>],
+        do: assert_badarg(fn -> Native.send_rtcp(handle, wrong) end)
+  end
+
+  test "controllers must be pids", %{handle: handle} do
+    for wrong <- @wrong, do: assert_badarg(fn -> Native.set_controller(handle, 1, wrong) end)
+  end
+
+  test "channels, kinds and data", %{handle: handle} do
+    for wrong <- @wrong do
+      assert_badarg(fn -> Native.send_data(handle, wrong, :string, "") end)
+      assert_badarg(fn -> Native.send_data(handle, make_ref(), wrong, "") end)
+      assert_badarg(fn -> Native.buffered_amount(wrong) end)
+    end
+
+    for wrong <- [1, :data, %{}, [], <<1::1>>],
+        do: assert_badarg(fn -> Native.send_data(handle, make_ref(), :binary, wrong) end)
+  end
+
+  test "a reference that is no channel is a channel that is not open", %{handle: handle} do
+    assert Native.send_data(handle, make_ref(), :string, "") == {:error, :closed}
+    assert Native.send_data_sync(handle, 1, make_ref(), :binary, "") == {:error, :closed}
+    assert Native.buffered_amount(make_ref()) == 0
+  end
+end
