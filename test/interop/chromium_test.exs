@@ -1,0 +1,186 @@
+defmodule ExWebRTC.Interop.ChromiumTest do
+  use ExUnit.Case, async: false
+
+  import ExWebRTC.Interop
+
+  alias ExWebRTC.Demo
+
+  @moduletag :interop
+  @moduletag timeout: 150_000
+
+  # 0 to 256 KiB, with the edges of SCTP's fragments and of the sizes of RFC 8831.
+  @sizes [0, 1, 2, 1_000, 1_200, 16_384, 65_535, 65_536, 262_143, 262_144]
+
+  setup do
+    {demo, base} = start_demo()
+    %{demo: demo, base: base}
+  end
+
+  for codec <- ["VP8", "H264", "VP9", "AV1"] do
+    test "audio and #{codec} video come back", %{base: base, demo: demo} do
+      result = chromium("echo", base, %{codec: unquote(codec), seconds: 5})
+
+      assert result["state"] == "connected"
+      assert result["states"] == ["connecting", "connected"]
+      assert result["trickled"] |> Enum.uniq() == [204]
+
+      %{"before" => before, "after" => later} = result
+      assert later["videoCodec"] == "video/#{unquote(codec)}"
+      assert later["audioCodec"] == "audio/opus"
+      assert later["frames"] - before["frames"] >= 5 * 15
+      assert {later["width"], later["height"]} == {640, 480}
+      assert later["freezes"] == before["freezes"]
+      assert later["audioPackets"] - before["audioPackets"] >= 5 * 45
+      # The fake microphone beeps; silence has an energy of about 0.
+      assert later["energy"] - before["energy"] > 1.0e-4
+
+      assert [%{"kind" => "audio", "packets" => audio}, %{"kind" => "video", "packets" => video}] =
+               Enum.sort_by(result["inbound"], & &1["kind"])
+
+      assert audio > 100
+      assert video > 100
+      assert Enum.map(result["inbound"], & &1["rid"]) == [nil, nil]
+
+      assert result["deleted"] == 200
+      assert result["gone"]
+      assert Demo.sessions(demo) == 0
+    end
+  end
+
+  test "a browser that hides its addresses is found by its mDNS names", %{base: base} do
+    result = chromium("mdns", base, %{mdns: true})
+    assert result["candidates"] != []
+    assert Enum.all?(result["candidates"], &(&1 =~ ".local"))
+    assert result["state"] == "connected"
+    assert result["back"] == "found"
+  end
+
+  test "messages come back as they were, from empty to 256 KiB, and 1,000 of them", %{base: base} do
+    result = chromium("data", base, %{sizes: @sizes, count: 1_000})
+    assert result["state"] == "connected"
+    assert result["opened"]
+    assert result["kinds"]
+    assert result["sized"]
+    assert result["arrived"] == 1_000
+    assert result["whole"]
+  end
+
+  test "a channel negotiated with id 7 needs no announcement", %{base: base} do
+    result = chromium("data", base, %{negotiated: 7, sizes: [0, 5, 70_000], count: 50})
+    assert result["id"] == 7
+    assert result["sized"]
+    assert result["whole"]
+  end
+
+  test "three late viewers see a publisher, who is alone on the stage", %{base: base, demo: demo} do
+    result = chromium("relay", base, %{viewers: 3})
+    assert result["state"] == "connected"
+    assert result["conflict"] =~ "409"
+    assert length(result["viewers"]) == 3
+
+    for viewer <- result["viewers"] do
+      assert viewer["state"] == "connected"
+      # Without a keyframe on request they would wait for the encoder's next one: many seconds.
+      assert viewer["firstFrame"] < 2_500
+      %{"before" => before, "after" => later} = viewer
+      assert later["frames"] - before["frames"] >= 4 * 15
+      assert {later["width"], later["height"]} == {640, 480}
+      assert later["freezes"] == before["freezes"]
+      assert later["energy"] > before["energy"]
+    end
+
+    [_left | others] = result["viewers"]
+    for viewer <- others, do: assert(viewer["later"]["frames"] > viewer["after"]["frames"] + 15)
+
+    assert Enum.all?(result["inbound"], &(&1["packets"] > 100))
+    assert result["ended"] == [true, true, true]
+    eventually(fn -> Demo.sessions(demo) == 0 end)
+  end
+
+  test "of simulcast every layer arrives and one comes back", %{base: base} do
+    result = chromium("simulcast", base)
+    assert result["state"] == "connected"
+    assert result["all"]
+
+    layers = for %{"rid" => rid, "packets" => packets} <- result["inbound"], do: {rid, packets}
+    assert layers |> Enum.map(&elem(&1, 0)) |> Enum.sort() == ["h", "l", "m"]
+    assert Enum.all?(layers, fn {_rid, packets} -> packets > 10 end)
+
+    %{"before" => before, "after" => later} = result
+    assert later["frames"] - before["frames"] >= 5 * 10
+    assert later["width"] in [320, 640, 1280]
+    assert later["freezes"] - before["freezes"] <= 1
+  end
+
+  test "a session takes new tracks, holds, and restarts ICE without losing its picture", %{
+    base: base
+  } do
+    result = chromium("renegotiation", base)
+    assert result["statuses"] == [200, 200, 200, 200]
+    assert result["playing"]["frames"] > 30
+
+    [first, second] = result["silent"]
+    assert first == second
+
+    assert result["again"]["frames"] > result["atResume"]["frames"] + 30
+    assert result["newCredentials"]
+    assert result["after"]["frames"] - result["before"]["frames"] >= 3 * 15
+    assert result["after"]["freezes"] == result["before"]["freezes"]
+    assert result["connection"] == "connected"
+    refute "failed" in result["states"]
+    assert result["directions"] == ["sendrecv", "sendrecv"]
+  end
+
+  test "a wrong fingerprint ends the session before anything passes", %{base: base, demo: demo} do
+    result = chromium("fingerprint", base)
+    assert result["gone"]
+    assert result["received"]["frames"] == 0
+    assert result["received"]["audioPackets"] == 0
+    assert result["channel"] != "open"
+    refute "connected" in result["states"]
+    assert Demo.sessions(demo) == 0
+  end
+
+  test "a browser that just goes away leaves nothing", %{base: base, demo: demo} do
+    chromium("data", base, %{sizes: [1], count: 1})
+    eventually(fn -> Demo.sessions(demo) == 0 end, 2_000)
+  end
+
+  describe "the page" do
+    test "echoes, chats, draws, publishes and watches", %{base: base, demo: demo} do
+      result =
+        chromium("page", base, %{
+          generated: true,
+          colorScheme: "dark",
+          screenshot: artifact("demo.png")
+        })
+
+      assert ["Hello, Elixir!", "Hello, Elixir!\nback after " <> _, _, _] = result["messages"]
+      assert result["states"] =~ "connected"
+      assert result["states"] =~ "VP8"
+      assert result["charts"]["Received"] =~ ~r/Browser [\d.]+ Mbit\/s, Elixir [\d.]+ Mbit\/s/
+      assert result["charts"]["Round trip"] =~ ~r/Browser [\d.]+ ms, Elixir [\d.]+ ms/
+      assert result["charts"]["Packet loss"] =~ ~r/Browser [\d.]+ %, Elixir [\d.]+ %/
+      assert [width, height, time] = result["size"]
+      assert width >= 320 and height >= 180 and time > 3
+      assert result["wide"]
+      assert result["error"] == []
+      assert result["facts"] =~ "Elixir says"
+      assert result["watched"]
+      assert result["missing"] =~ "Publish it first"
+      eventually(fn -> Demo.sessions(demo) == 0 end)
+    end
+
+    test "fits a phone", %{base: base} do
+      options = %{
+        viewport: %{width: 390, height: 844},
+        screenshot: artifact("phone.png"),
+        ms: 3_000
+      }
+
+      result = chromium("page", base, options)
+      assert result["wide"]
+      assert result["states"] =~ "connected"
+    end
+  end
+end

@@ -1,0 +1,79 @@
+defmodule ExWebRTC.Interop do
+  @moduledoc false
+  # Runs the other side of the interop tests: scenarios of Chromium and of aiortc.
+
+  import ExUnit.Assertions
+
+  alias ExWebRTC.{Demo, JSONReader}
+  alias ExWebRTC.WHIP.JSON
+
+  @directory Path.expand("../interop", __DIR__)
+  @artifacts Path.expand("../artifacts", __DIR__)
+
+  @doc "Starts a demo of this test's own; returns its name and address."
+  def start_demo(options \\ []) do
+    name = Module.concat(Demo, "Interop#{System.unique_integer([:positive])}")
+    ExUnit.Callbacks.start_supervised!({Demo, [name: name, port: 0] ++ options})
+    {name, "http://localhost:#{Demo.port(name)}"}
+  end
+
+  @doc "Runs a scenario of `test/interop/browser/scenarios.mjs`; returns what it saw."
+  def chromium(scenario, base, options \\ %{}) do
+    arguments = [
+      Path.join(@directory, "browser/run.mjs"),
+      scenario,
+      base,
+      IO.iodata_to_binary(JSON.encode(options))
+    ]
+
+    {output, status} = System.cmd("node", arguments, stderr_to_stdout: true)
+    assert status == 0, "#{scenario} failed:\n#{output}"
+    result = output |> String.split("\n", trim: true) |> List.last() |> JSONReader.decode!()
+    assert result["problems"] == [], "the page raised: #{inspect(result["problems"])}"
+    result
+  end
+
+  @doc "A file that is kept after the tests."
+  def artifact(name) do
+    File.mkdir_p!(@artifacts)
+    Path.join(@artifacts, name)
+  end
+
+  @doc "Starts `test/interop/aiortc/peer.py`; talk to it with `read_line/1` and `write_line/2`."
+  def aiortc(arguments) do
+    Port.open({:spawn_executable, python()}, [
+      :binary,
+      :exit_status,
+      :stderr_to_stdout,
+      {:line, 1_048_576},
+      {:args, [Path.join(@directory, "aiortc/peer.py") | arguments]}
+    ])
+  end
+
+  defp python, do: Path.join(@directory, ".venv/bin/python")
+
+  @doc "Writes a term as a line of JSON."
+  def write_line(port, term), do: Port.command(port, [JSON.encode(term), "\n"])
+
+  @doc "The next message of JSON the peer prints; its other lines are logs."
+  def read_line(port, timeout \\ 40_000, log \\ []) do
+    receive do
+      {^port, {:data, {:eol, "{" <> _rest = line}}} -> JSONReader.decode!(line)
+      {^port, {:data, {_end, line}}} -> read_line(port, timeout, [line | log])
+      {^port, {:exit_status, status}} -> flunk("aiortc ended with #{status}:\n#{text(log)}")
+    after
+      timeout -> flunk("aiortc said nothing:\n#{text(log)}")
+    end
+  end
+
+  defp text(log), do: log |> Enum.reverse() |> Enum.join("\n")
+
+  @doc "Waits until the condition holds."
+  def eventually(condition, tries \\ 300) do
+    cond do
+      condition.() -> :ok
+      tries == 0 -> flunk("it did not come to this")
+      true -> Process.sleep(10) && eventually(condition, tries - 1)
+    end
+  end
+end
