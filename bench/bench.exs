@@ -1,0 +1,162 @@
+defmodule Bench do
+  @moduledoc """
+  What the benchmarks share: connected pairs, CPU time and memory of this VM, and the table.
+
+  Everything is measured on this machine over real sockets; CPU is that of the whole VM (both
+  peers and the script), read from `/proc/self/stat`.
+  """
+
+  alias ExWebRTC.{MediaStreamTrack, PeerConnection}
+
+  @doc "Two connections with one host candidate each, connected; `setup` runs on the first before its offer."
+  def pair(setup \\ fn _pc -> :ok end, options \\ []) do
+    {a, b} = start_pair(setup, options)
+    await_connected([a, b])
+    {a, b}
+  end
+
+  @doc "Like `pair/2` without waiting: candidates travel as messages to the caller, which must forward them."
+  def start_pair(setup, options) do
+    address = one_address()
+    options = Keyword.put_new(options, :ice_ip_filter, &(&1 == address))
+    {:ok, a} = PeerConnection.start(options)
+    {:ok, b} = PeerConnection.start(options)
+    setup.(a)
+    {:ok, offer} = PeerConnection.create_offer(a)
+    :ok = PeerConnection.set_local_description(a, offer)
+    :ok = PeerConnection.set_remote_description(b, offer)
+    {:ok, answer} = PeerConnection.create_answer(b)
+    :ok = PeerConnection.set_local_description(b, answer)
+    :ok = PeerConnection.set_remote_description(a, answer)
+    Process.put({:other, a}, b)
+    Process.put({:other, b}, a)
+    {a, b}
+  end
+
+  @doc "Forwards candidates until every one of `pcs` is connected. Raises when one fails."
+  def await_connected([]), do: :ok
+
+  def await_connected(pcs) do
+    receive do
+      {:ex_webrtc, pc, {:ice_candidate, candidate}} ->
+        PeerConnection.add_ice_candidate(Process.get({:other, pc}), candidate)
+        await_connected(pcs)
+
+      {:ex_webrtc, pc, {:connection_state_change, :connected}} ->
+        await_connected(List.delete(pcs, pc))
+
+      {:ex_webrtc, pc, {:connection_state_change, :failed}} ->
+        raise "#{inspect(pc)} failed to connect"
+    after
+      30_000 -> raise "#{length(pcs)} connections were not up after 30 s"
+    end
+  end
+
+  @doc "A video track on a send-only transceiver, as `setup` of `pair/2`."
+  def video_track do
+    track = MediaStreamTrack.new(:video)
+
+    setup = fn pc ->
+      {:ok, _transceiver} = PeerConnection.add_transceiver(pc, track, direction: :sendonly)
+    end
+
+    {track, setup}
+  end
+
+  @doc "Stops connections and forgets their messages."
+  def stop(pcs) do
+    Enum.each(pcs, &PeerConnection.stop/1)
+    flush()
+  end
+
+  def flush do
+    receive do
+      {:ex_webrtc, _pc, _message} -> flush()
+    after
+      0 -> :ok
+    end
+  end
+
+  @doc "The first address that is not loopback, or loopback: one host candidate a peer."
+  def one_address do
+    {:ok, interfaces} = :inet.getifaddrs()
+
+    addresses =
+      for {_name, properties} <- interfaces,
+          :up in Keyword.get(properties, :flags, []),
+          {:addr, {_, _, _, _} = address} <- properties,
+          do: address
+
+    Enum.find(addresses, &(elem(&1, 0) != 127)) || {127, 0, 0, 1}
+  end
+
+  @doc "CPU time of this VM so far, in µs."
+  def cpu_us do
+    [_name, rest] = "/proc/self/stat" |> File.read!() |> String.split(") ", parts: 2)
+    fields = String.split(rest)
+    ticks = String.to_integer(Enum.at(fields, 11)) + String.to_integer(Enum.at(fields, 12))
+    ticks * 10_000
+  end
+
+  @doc "CPU time of each kind of thread so far, in µs: ours by name, the BEAM's by role."
+  def cpu_by_thread do
+    for task <- File.ls!("/proc/self/task"),
+        {:ok, stat} <- [File.read("/proc/self/task/#{task}/stat")],
+        reduce: %{} do
+      sums ->
+        [name, rest] = String.split(stat, ") ", parts: 2)
+        [_pid, name] = String.split(name, " (", parts: 2)
+        fields = String.split(rest)
+        ticks = String.to_integer(Enum.at(fields, 11)) + String.to_integer(Enum.at(fields, 12))
+        Map.update(sums, thread_role(name), ticks * 10_000, &(&1 + ticks * 10_000))
+    end
+  end
+
+  defp thread_role("ex_webrtc" <> _), do: "native shards"
+  defp thread_role("erts_sched_" <> _), do: "BEAM schedulers"
+  defp thread_role(_other), do: "other threads"
+
+  @doc "Resident memory of this VM in KiB."
+  def rss_kib do
+    [pages] = Regex.run(~r/^\d+ (\d+)/, File.read!("/proc/self/statm"), capture: :all_but_first)
+    String.to_integer(pages) * 4
+  end
+
+  @doc "Runs `fun` and returns its result, the wall clock time and the CPU time, both in µs."
+  def measure(fun) do
+    cpu = cpu_us()
+    start = System.monotonic_time(:microsecond)
+    result = fun.()
+    {result, System.monotonic_time(:microsecond) - start, cpu_us() - cpu}
+  end
+
+  @doc "The value below which `percent` of `values` lie."
+  def percentile(values, percent) do
+    sorted = Enum.sort(values)
+    Enum.at(sorted, min(length(sorted) - 1, div(length(sorted) * percent, 100)))
+  end
+
+  @doc "How often each figure is taken: `BENCH_RUNS`, default 3."
+  def runs, do: String.to_integer(System.get_env("BENCH_RUNS", "3"))
+
+  @doc "Takes a figure several times and prints its median and spread."
+  def row(name, unit, fun) do
+    values = for _run <- 1..runs(), do: fun.()
+    print(name, unit, values)
+  end
+
+  @doc "Prints one line of the table: median, and the lowest and highest."
+  def print(name, unit, values) do
+    [low, median, high] =
+      Enum.map([Enum.min(values), percentile(values, 50), Enum.max(values)], &format/1)
+
+    IO.puts("| #{name} | #{median} #{unit} | #{low} – #{high} |")
+  end
+
+  def header(title) do
+    IO.puts("\n### #{title}\n\n| | median | lowest – highest |\n|---|---|---|")
+  end
+
+  defp format(value) when is_float(value), do: :erlang.float_to_binary(value, decimals: 1)
+  defp format(value), do: to_string(value)
+end
