@@ -83,3 +83,19 @@ fn a_first_exchange_settles_media_data_and_transport_on_both_sides() {
     assert_eq!(directions, [Some(Direction::Recvonly); 2]);
     assert!(!a.negotiation_needed() && !b.negotiation_needed());
 }
+
+#[test]
+fn five_hundred_m_lines_are_negotiated() {
+    let (mut a, mut b) = (peer(), peer());
+    for number in 0..500 {
+        a.add_track(track(number + 1, Kind::Video)).unwrap();
+    }
+    exchange(&mut a, &mut b);
+    assert_eq!(b.media_plan().sections.len(), 500);
+    assert!(a.sends_track(TrackId(500)) && !b.sends_track(TrackId(500)));
+    // The next one adds to them.
+    b.want_data_channels();
+    exchange(&mut b, &mut a);
+    assert_eq!(a.data_plan(), b.data_plan());
+    assert!(a.data_plan().is_some());
+}
