@@ -145,6 +145,11 @@ impl State {
         we_offered: bool,
     ) {
         let Some(tagged) = answer.tagged() else {
+            // Every m-line was refused, so a restart that was offered did not take place.
+            let before = self.stable.as_ref().and_then(|c| c.exchange.local.clone());
+            if we_offered && before.is_some() {
+                self.exchange.local = before;
+            }
             return;
         };
         let remote = if we_offered { answer } else { offer };
