@@ -142,6 +142,38 @@ fn agreed(side: &Negotiation, mirrored: bool) -> Vec<Agreed> {
         .collect()
 }
 
+type Edit = (prop::sample::Index, u8, String);
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    prop::collection::vec(
+        (any::<prop::sample::Index>(), 0..5_u8, "[ -~]{0,12}"),
+        1..12,
+    )
+}
+
+/// A description with lines lost, doubled, lengthened, added and cut.
+fn mutated(sdp: &str, edits: Vec<Edit>) -> String {
+    let mut lines: Vec<String> = sdp.lines().map(str::to_owned).collect();
+    for (index, edit, text) in edits {
+        let at = index.index(lines.len());
+        match edit {
+            0 => drop(lines.remove(at)),
+            1 => lines.insert(at, lines[at].clone()),
+            2 => lines[at].push_str(&text),
+            3 => lines.insert(at, format!("a={text}")),
+            _ => {
+                let keep = lines[at].len() / 2;
+                lines[at].truncate(keep);
+                lines[at].push_str(&text);
+            }
+        }
+        if lines.is_empty() {
+            lines.push(text);
+        }
+    }
+    lines.iter().map(|line| format!("{line}\r\n")).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -189,7 +221,7 @@ proptest! {
 
     #[test]
     fn mutated_offers_are_answered_or_refused(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..5_u8, "[ -~]{0,12}"), 1..12)
+        edits in edits()
     ) {
         let mut a = peer();
         a.add_track(track(1, Kind::Audio)).unwrap();
@@ -197,28 +229,10 @@ proptest! {
         a.add_transceiver(Kind::Video, Some(track(2, Kind::Video)), Direction::Sendrecv, rids).unwrap();
         a.want_data_channels();
         let offer = a.create_offer(false).unwrap();
-        let mut lines: Vec<String> = offer.sdp.lines().map(str::to_owned).collect();
-        for (index, edit, text) in edits {
-            let at = index.index(lines.len());
-            match edit {
-                0 => drop(lines.remove(at)),
-                1 => lines.insert(at, lines[at].clone()),
-                2 => lines[at].push_str(&text),
-                3 => lines.insert(at, format!("a={text}")),
-                _ => {
-                    let keep = lines[at].len() / 2;
-                    lines[at].truncate(keep);
-                    lines[at].push_str(&text);
-                }
-            }
-            if lines.is_empty() {
-                lines.push(text);
-            }
-        }
+        let text = mutated(&offer.sdp, edits);
         let mut b = peer();
         b.add_track(track(3, Kind::Video)).unwrap();
         let before = format!("{b:?}");
-        let text: String = lines.iter().map(|l| format!("{l}\r\n")).collect();
         match b.set_remote(description(SdpType::Offer, &text)) {
             Err(_) => prop_assert_eq!(format!("{:?}", b), before),
             Ok(changes) => {
@@ -230,6 +244,32 @@ proptest! {
                 prop_assert!(crate::negotiation::parse::parse(&answer.sdp).is_ok(), "{}", answer.sdp);
                 let next = b.create_offer(false).unwrap();
                 prop_assert!(crate::negotiation::parse::parse(&next.sdp).is_ok(), "{}", next.sdp);
+            }
+        }
+    }
+
+    #[test]
+    fn mutated_answers_are_taken_or_refused(edits in edits()) {
+        let (mut a, mut b) = (peer(), peer());
+        a.add_track(track(1, Kind::Audio)).unwrap();
+        let rids = ["h", "l"].map(crate::ids::Rid::from).to_vec();
+        a.add_transceiver(Kind::Video, Some(track(2, Kind::Video)), Direction::Sendrecv, rids).unwrap();
+        a.want_data_channels();
+        a.set_local(None).unwrap();
+        b.set_remote(a.pending_local_description().unwrap()).unwrap();
+        let answer = mutated(&b.create_answer().unwrap().sdp, edits);
+        let before = format!("{a:?}");
+        match a.set_remote(description(SdpType::Answer, &answer)) {
+            Err(_) => prop_assert_eq!(format!("{:?}", a), before),
+            Ok(_) => {
+                prop_assert_eq!(a.signaling_state(), SignalingState::Stable);
+                let next = a.create_offer(true).unwrap();
+                prop_assert!(crate::negotiation::parse::parse(&next.sdp).is_ok(), "{}", next.sdp);
+                for section in a.media_plan().sections {
+                    let (send, receive) = (section.send, section.receive);
+                    prop_assert!(send.is_none_or(|s| !s.encodings.is_empty() && !s.codecs.is_empty()));
+                    prop_assert!(receive.is_none_or(|r| !r.codecs.is_empty()));
+                }
             }
         }
     }
