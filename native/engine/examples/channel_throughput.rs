@@ -58,8 +58,10 @@ impl Ends {
             if end.poll_timeout().is_some_and(|due| due <= self.now) {
                 end.handle_timeout(self.now);
             }
-            while let Some((_, packet)) =
-                self.flying[index].pop_front_if(|(due, _)| *due <= self.now)
+            while self.flying[index]
+                .front()
+                .is_some_and(|(due, _)| *due <= self.now)
+                && let Some((_, packet)) = self.flying[index].pop_front()
             {
                 end.handle_packet(self.now, packet);
                 while let Some(event) = end.poll_event() {

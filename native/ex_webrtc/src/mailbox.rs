@@ -55,7 +55,7 @@ impl Mailbox {
         self.reply(id, Ok(Value::Unit));
     }
 
-    fn to_owner<T: Encoder>(&mut self, message: impl for<'a> FnOnce(Env<'a>) -> T) {
+    fn send_to_owner<T: Encoder>(&mut self, message: impl for<'a> FnOnce(Env<'a>) -> T) {
         // Fails when the owner is gone.
         let _ = self.env.send_and_clear(&self.owner, message);
     }
@@ -117,18 +117,18 @@ impl Sink for Mailbox {
                 format!("send_data: channel {channel} is not open, its data is dropped")
             }
         };
-        self.to_owner(move |_| (atoms::ex_webrtc_warning(), text));
+        self.send_to_owner(move |_| (atoms::ex_webrtc_warning(), text));
     }
 }
 
 impl driver::Mailbox for Mailbox {
     fn panicked(&mut self, text: &str) {
         let text = text.to_owned();
-        self.to_owner(move |_| (atoms::ex_webrtc_panic(), text));
+        self.send_to_owner(move |_| (atoms::ex_webrtc_panic(), text));
     }
 
     fn closed(&mut self) {
-        self.to_owner(|_| atoms::ex_webrtc_closed());
+        self.send_to_owner(|_| atoms::ex_webrtc_closed());
     }
 }
 
