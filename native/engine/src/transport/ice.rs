@@ -17,8 +17,9 @@ use crate::plan::{IceCredentials, TransportPlan};
 use crate::w3c::{IceConnectionState, IceRole, IceTransportPolicy};
 use rtc_crypto::RTCCryptoProvider;
 use rtc_ice::agent::agent_stats::CandidatePairStats;
+use rtc_ice::candidate::Candidate;
 use session::{Base, Progress, Session, Settings};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -521,26 +522,37 @@ impl Ice {
             return Vec::new();
         };
         let agent = session.agent();
+        let by_id = |candidates: &'_ [Candidate]| -> HashMap<String, usize> {
+            let ids = candidates.iter().map(|candidate| candidate.id().to_owned());
+            ids.zip(0..).collect()
+        };
+        let (locals, remotes) = (agent.get_local_candidates(), agent.get_remote_candidates());
+        let (local_ids, remote_ids) = (by_id(locals), by_id(remotes));
+        // What the peer said of a candidate, which the agent may know from its checks only.
+        let signalled: HashMap<SocketAddr, u32> = session
+            .remotes()
+            .iter()
+            .filter_map(|told| match told.host {
+                Host::Address(ip) => Some((SocketAddr::new(ip, told.port), told.priority)),
+                Host::Name(_) => None,
+            })
+            .collect();
         agent
             .get_candidate_pairs_stats(now)
             .into_iter()
             .filter_map(|stats| {
-                let local = agent
-                    .get_local_candidates()
-                    .iter()
-                    .find(|candidate| candidate.id() == stats.local_candidate_id)?;
-                let remote = agent
-                    .get_remote_candidates()
-                    .iter()
-                    .find(|candidate| candidate.id() == stats.remote_candidate_id)?;
+                let local = locals.get(*local_ids.get(&stats.local_candidate_id)?)?;
+                let remote = remotes.get(*remote_ids.get(&stats.remote_candidate_id)?)?;
+                let at = remote.addr();
+                let told = signalled.get(&at);
                 Some(Pair {
                     local: local.base_addr(),
-                    remote: remote.addr(),
+                    remote: at,
                     last_seen: remote.last_received(),
                     priority: pair_priority(
                         session.is_controlling(),
                         local.priority(),
-                        remote.priority(),
+                        told.copied().unwrap_or_else(|| remote.priority()),
                     ),
                     stats,
                 })

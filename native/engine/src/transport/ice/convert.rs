@@ -48,6 +48,15 @@ pub(super) fn add_remote(agent: &mut Agent, candidate: &RemoteCandidate) {
     let Some(address) = address_of(candidate) else {
         return;
     };
+    // A check of the peer may have shown its address before signalling did. RFC 8445 section
+    // 7.3.1.3 makes that one candidate; the agent would make two, whose checks it mixes up.
+    if agent
+        .get_remote_candidates()
+        .iter()
+        .any(|known| known.addr() == address)
+    {
+        return;
+    }
     let made = remote_for_agent(candidate, address);
     if let Err(error) = made.and_then(|made| agent.add_remote_candidate(made)) {
         log::debug!("remote candidate not taken: {error}");

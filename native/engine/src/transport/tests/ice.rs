@@ -590,6 +590,52 @@ fn a_pair_reports_what_it_carried() {
 }
 
 #[test]
+fn a_candidate_that_signalling_tells_after_its_check_came_makes_no_second_pair() {
+    // Before the pair is selected, and after.
+    for late in [ms(0), Duration::from_secs(1)] {
+        let mut pair = Pair::new();
+        pair.a.apply(pair.now);
+        let of_a = pair.a.gather(pair.now);
+        let print = pair.a.transport.fingerprint();
+        pair.learn_b(DtlsRole::Client, vec![print]);
+        pair.b.apply(pair.now);
+        let of_b = pair.b.gather(pair.now);
+        pair.b.add_remote(pair.now, &of_a);
+        pair.run(ms(20));
+        let print = pair.b.transport.fingerprint();
+        pair.learn_a(DtlsRole::Server, vec![print]);
+        pair.a.apply(pair.now);
+        pair.run(late);
+        pair.a.add_remote(pair.now, &of_b);
+        assert!(pair.run_until(Duration::from_secs(2), Pair::is_connected));
+        let report = pair.a.stats(pair.now);
+        let entries = |kind: &str| {
+            let of_kind = report
+                .entries
+                .iter()
+                .filter(move |entry| entry.kind == kind);
+            of_kind.collect::<Vec<_>>()
+        };
+        let [selected] = entries("candidate_pair")[..] else {
+            panic!("more than one pair, {late:?} late");
+        };
+        assert_eq!(selected.fields["state"], json!("succeeded"));
+        assert_eq!(selected.fields["valid"], json!(true));
+        assert_eq!(selected.fields["nominated"], json!(true));
+        let [remote] = entries("remote_candidate")[..] else {
+            panic!("more than one candidate of the peer, {late:?} late");
+        };
+        // What the peer says of itself, not what was guessed from its check.
+        assert_eq!(remote.fields["candidate_type"], json!("host"));
+        let host = remote.fields["priority"].as_u64().unwrap();
+        assert_eq!(
+            selected.fields["priority"].as_u64(),
+            Some((host << 32) + 2 * host)
+        );
+    }
+}
+
+#[test]
 fn when_an_interface_dies_the_other_one_takes_over() {
     for at_a in [true, false] {
         for nominator in [IceRole::Controlling, IceRole::Controlled] {
