@@ -10,7 +10,7 @@ use engine::event::Event;
 use engine::w3c::{DataKind, Kind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::{Output, Peer, config, connect, runtime};
 
 #[test]
@@ -71,25 +71,6 @@ fn a_burst_of_messages_arrives_whole_and_in_order() {
     for number in 0..MESSAGES {
         assert_eq!(bob.message().1.as_ref(), number.to_be_bytes());
     }
-}
-
-#[test]
-fn a_connection_is_up_within_milliseconds() {
-    let runtime = runtime(2);
-    let mut times: Vec<_> = (0..5)
-        .map(|_| {
-            let mut alice = Peer::open(&runtime, config());
-            let mut bob = Peer::open(&runtime, config());
-            alice.add_track(Kind::Audio, 1);
-            let start = Instant::now();
-            connect(&mut alice, &mut bob);
-            start.elapsed()
-        })
-        .collect();
-    times.sort_unstable();
-    // The aim is 15 ms on an idle machine with an optimised build; this is neither.
-    assert!(times[0].as_millis() < 150, "{times:?}");
-    println!("set-up: {times:?}");
 }
 
 #[test]
@@ -165,13 +146,20 @@ fn a_flood_on_one_connection_does_not_starve_its_neighbours() {
     connect(&mut alice, &mut bob);
     neighbour.request(Command::GetStats).unwrap();
 
+    // Ends the flood also when an assertion fails.
+    struct Stop(Arc<AtomicBool>);
+    impl Drop for Stop {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let stop = Stop(Arc::default());
+    let stopped = Arc::clone(&stop.0);
     let flood = alice.connection.clone();
-    let flooding = Arc::new(AtomicBool::new(true));
-    let go_on = Arc::clone(&flooding);
     let flooder = std::thread::spawn(move || {
         let mut refused = 0u64;
         let mut number = 0u16;
-        while go_on.load(Ordering::Relaxed) {
+        while !stopped.load(Ordering::Relaxed) {
             number = number.wrapping_add(1);
             let packet = OutgoingRtp {
                 marker: false,
@@ -193,30 +181,28 @@ fn a_flood_on_one_connection_does_not_starve_its_neighbours() {
         }
         refused
     });
-    let deadline = Instant::now() + support::PATIENCE;
-    while alice.connection.dropped_packets() == 0 {
-        assert!(
-            Instant::now() < deadline,
-            "the flood never filled the queue"
-        );
-        std::thread::yield_now();
+    // Before each request the queue has been full once more, so the flood is under way. A
+    // neighbour that had to wait for its end would wait for ever: only the answers end it.
+    for _ in 0..50 {
+        let refused = alice.connection.dropped_packets();
+        let deadline = Instant::now() + support::PATIENCE;
+        while alice.connection.dropped_packets() == refused {
+            assert!(
+                Instant::now() < deadline,
+                "the flood does not fill the queue"
+            );
+            std::thread::yield_now();
+        }
+        neighbour
+            .request(Command::Get(Property::SignalingState))
+            .unwrap();
     }
-    let mut waits: Vec<_> = (0..50)
-        .map(|_| {
-            let start = Instant::now();
-            neighbour
-                .request(Command::Get(Property::SignalingState))
-                .unwrap();
-            start.elapsed()
-        })
-        .collect();
-    flooding.store(false, Ordering::Relaxed);
+    assert!(!flooder.is_finished(), "the flood outlasts the requests");
+    drop(stop);
     let refused = flooder.join().unwrap();
     assert_eq!(
         alice.connection.dropped_packets(),
         refused,
         "what is refused is counted"
     );
-    waits.sort_unstable();
-    assert!(waits[25] < Duration::from_millis(100), "{waits:?}");
 }
