@@ -45,6 +45,18 @@ const MAX_EARLY: usize = 8;
 /// queues such records; a peer has one (its Finished) to send, again at each retransmission.
 const MAX_AHEAD: u32 = 64;
 
+/// The largest of them that is kept: a Finished is far smaller, and so is any datagram that an
+/// Ethernet path carries whole.
+const MAX_AHEAD_BYTES: usize = 1_500;
+
+/// Handshake messages, or fragments of some, that one association takes, in the clear and
+/// encrypted. The endpoint never forgets a fragment that it could not use, searches all of them
+/// for each that arrives, and puts a message together by recursion, one level a fragment: without
+/// a bound, some ten thousand fragments of one byte would overflow the thread's stack. A handshake
+/// has about ten messages, a chain of certificates of 64 KiB some fifty fragments, and what is
+/// repeated as it was is not counted.
+const MAX_MESSAGES: usize = 256;
+
 /// RFC 8446's record limit does not bind DTLS 1.2, but an Ethernet path does: handshake messages
 /// are fragmented to this.
 const MTU: usize = 1_200;
@@ -78,6 +90,8 @@ pub(super) struct Dtls {
     began: Option<Instant>,
     early: VecDeque<BytesMut>,
     ahead: u32,
+    /// Handshake messages and fragments given to the endpoint, see [`MAX_MESSAGES`].
+    messages: usize,
     arrived: Arrived,
     state: DtlsState,
     changes: VecDeque<DtlsState>,
@@ -103,6 +117,7 @@ impl Dtls {
             began: None,
             early: VecDeque::new(),
             ahead: 0,
+            messages: 0,
             arrived: Arrived::default(),
             state: DtlsState::New,
             changes: VecDeque::new(),
@@ -214,6 +229,7 @@ impl Dtls {
             return;
         }
         self.ahead = 0;
+        self.messages = 0;
         self.arrived = Arrived::default();
         self.change(DtlsState::Connecting);
         let server = (!client).then(|| configuration.clone());
@@ -308,7 +324,15 @@ impl Dtls {
         }
         if self.state == DtlsState::Connecting && handshake::is_ahead(&datagram) {
             self.ahead += 1;
-            if self.ahead > MAX_AHEAD {
+            if self.ahead > MAX_AHEAD || datagram.len() > MAX_AHEAD_BYTES {
+                return;
+            }
+        }
+        let messages = handshake::messages(&datagram);
+        if messages > 0 {
+            self.messages = self.messages.saturating_add(messages);
+            if self.messages > MAX_MESSAGES {
+                log::debug!("a handshake of too many fragments");
                 return;
             }
         }

@@ -132,6 +132,36 @@ pub(super) fn is_ahead(datagram: &[u8]) -> bool {
     false
 }
 
+/// How many handshake messages, or fragments of some, the endpoint may find in a datagram: counted
+/// as it takes records apart, and as many as there is room for where they are encrypted.
+pub(super) fn messages(datagram: &[u8]) -> usize {
+    let mut count = 0;
+    let mut rest = datagram;
+    while let Some((&[kind, _, _, e0, e1, _, _, _, _, _, _, l0, l1], behind)) =
+        rest.split_first_chunk::<RECORD_HEADER>()
+    {
+        let length = usize::from(u16::from_be_bytes([l0, l1]));
+        let (body, next) = behind.split_at_checked(length).unwrap_or((behind, &[]));
+        rest = next;
+        if kind != HANDSHAKE {
+            continue;
+        }
+        if [e0, e1] != [0, 0] {
+            count += 1 + body.len() / MESSAGE_HEADER;
+            continue;
+        }
+        let mut message = body;
+        while let Some((&[_, n0, n1, n2, ..], behind)) =
+            message.split_first_chunk::<MESSAGE_HEADER>()
+        {
+            count += 1;
+            let whole = u32::from_be_bytes([0, n0, n1, n2]) as usize;
+            message = behind.get(whole..).unwrap_or_default();
+        }
+    }
+    count
+}
+
 /// Type, message sequence number and fragment offset of every record; `None` unless all of them
 /// are handshake fragments in the clear.
 fn fragments(datagram: &[u8]) -> Option<Vec<(u8, u16, u32)>> {
@@ -413,6 +443,22 @@ mod tests {
         assert!(arrived.is_new_beginning(&record(1, 0, 0, &[2; 60])));
     }
 
+    #[test]
+    fn messages_are_counted_as_the_endpoint_finds_them() {
+        let one = record(11, 3, 0, &[1; 20]);
+        assert_eq!(messages(&one), 1);
+        assert_eq!(messages(&[one.clone(), one.clone()].concat()), 2);
+        // Empty messages, many in a record.
+        let mut many = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 120];
+        many.extend([0; 120]);
+        assert_eq!(messages(&many), 10);
+        // The same, but nobody can look inside.
+        many[4] = 1;
+        assert_eq!(messages(&many), 11);
+        many[0] = 23;
+        assert_eq!(messages(&many), 0);
+    }
+
     proptest! {
         #[test]
         fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
@@ -421,7 +467,7 @@ mod tests {
                 bytes[13] = 1;
             }
             let mut arrived = Arrived::default();
-            let _ = (is_plausible(&bytes), is_ahead(&bytes), offers_gcm(&bytes), arrived.is_repetition(&bytes), arrived.is_new_beginning(&bytes),
+            let _ = (is_plausible(&bytes), is_ahead(&bytes), messages(&bytes), offers_gcm(&bytes), arrived.is_repetition(&bytes), arrived.is_new_beginning(&bytes),
                      is_first_hello(&bytes), first_hello([bytes.as_slice(); 2].into_iter()));
         }
     }

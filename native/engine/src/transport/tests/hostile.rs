@@ -85,6 +85,83 @@ fn records_of_the_next_epoch_are_not_hoarded() {
     assert!(pair.run_until(Duration::from_secs(30), Pair::is_connected));
 }
 
+/// A handshake record in the clear: a fragment of `bytes` at `offset` of a message of `whole`.
+fn fragment(number: u32, sequence: u16, whole: u32, offset: u32, bytes: &[u8]) -> Vec<u8> {
+    let length = bytes.len() as u16;
+    let mut record = vec![22, 254, 253, 0, 0, 0, 0];
+    record.extend(number.to_be_bytes());
+    record.extend((12 + length).to_be_bytes());
+    record.push(11);
+    record.extend(&whole.to_be_bytes()[1..]);
+    record.extend(sequence.to_be_bytes());
+    record.extend(&offset.to_be_bytes()[1..]);
+    record.extend(&u32::from(length).to_be_bytes()[1..]);
+    record.extend(bytes);
+    record
+}
+
+/// The parts of a message, one byte each, the first one last: what puts them together then has
+/// all of them before it.
+fn bomb(number: u32, sequence: u16, parts: u32) -> impl Iterator<Item = Vec<u8>> {
+    (0..parts).rev().map(move |offset| {
+        fragment(
+            number + parts - offset,
+            sequence,
+            parts,
+            offset,
+            &[offset as u8],
+        )
+    })
+}
+
+#[test]
+fn a_message_in_tens_of_thousands_of_fragments_costs_only_the_handshake() {
+    for role in [DtlsRole::Server, DtlsRole::Client] {
+        let mut pair = Pair::new();
+        pair.introduce(role);
+        assert!(pair.run_until(ms(50), |pair| {
+            pair.a.transport.dtls_state() == DtlsState::Connecting
+        }));
+        let from = pair.b.address;
+        for sequence in 0..8 {
+            for record in bomb(1_000, sequence, 65_000) {
+                pair.a.deliver(pair.now, from, &record);
+            }
+        }
+        pair.run(ms(10));
+    }
+}
+
+#[test]
+fn fragments_after_the_handshake_change_nothing() {
+    for role in [DtlsRole::Server, DtlsRole::Client] {
+        let mut pair = Pair::new();
+        pair.introduce(role);
+        assert!(pair.run_until(Duration::from_secs(5), Pair::is_connected));
+        let from = pair.b.address;
+        for sequence in 0..20 {
+            for record in bomb(1_000 + u32::from(sequence) * 40_000, sequence, 30_000) {
+                pair.a.deliver(pair.now, from, &record);
+            }
+        }
+        // Messages without a byte, a hundred in each record.
+        for number in 0..20_000 {
+            let mut record = fragment(2_000_000 + number, 30_000, 0, 0, &[]);
+            let message = record.split_off(13);
+            record[11..13].copy_from_slice(&1_200_u16.to_be_bytes());
+            record.extend(message.repeat(100));
+            pair.a.deliver(pair.now, from, &record);
+        }
+        assert!(pair.exchange(1), "{role:?}");
+        let now = pair.now;
+        pair.b
+            .transport
+            .write_data(now, b"still there", &mut pair.b.out);
+        pair.run(ms(10));
+        assert_eq!(pair.a.data, [b"still there".to_vec()]);
+    }
+}
+
 #[test]
 fn garbled_records_during_the_handshake_do_not_end_it() {
     for role in [DtlsRole::Server, DtlsRole::Client] {
