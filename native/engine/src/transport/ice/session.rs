@@ -51,6 +51,17 @@ pub(super) const MAX_REMOTE_CANDIDATES: usize = 100;
 /// Addresses from which the peer has proved itself. Each needed its password.
 const MAX_VALIDATED: usize = 256;
 
+/// Addresses of the peer that an agent knows, from signalling and from checks. Each check from
+/// another address makes a candidate and a pair, and a peer that knows the password can write any
+/// address into its datagrams; one behind a NAT is seen from a handful.
+const MAX_KNOWN_ADDRESSES: usize = 2 * MAX_REMOTE_CANDIDATES;
+
+/// Messages taken in [`TAKEN_INTERVAL`]. A check causes up to two datagrams of ours, and the agent
+/// searches what it sent in the last four seconds for each message. The most that is honest is
+/// several hundred a second, see [`CHECKS_PER_SECOND`], while many pairs are tried.
+const MAX_TAKEN: u32 = 200;
+const TAKEN_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Checks kept until we know the peer's credentials: a few per candidate of ours.
 const MAX_EARLY_CHECKS: usize = 32;
 
@@ -109,6 +120,9 @@ pub(super) struct Session {
     next_contact: Option<Instant>,
     last_contact: Option<Instant>,
     round: u32,
+    /// Since when messages are counted, and how many came.
+    taken_since: Instant,
+    taken: u32,
 }
 
 /// How a session stands.
@@ -184,6 +198,8 @@ impl Session {
             next_contact: None,
             last_contact: None,
             round: 0,
+            taken_since: now,
+            taken: 0,
         })
     }
 
@@ -275,7 +291,8 @@ impl Session {
 
     /// The least time between two rounds over all pairs.
     fn pace(&self) -> Duration {
-        let pairs = self.bases.len() * self.remotes.len().max(1);
+        let known = self.agent.get_remote_candidates().len();
+        let pairs = self.bases.len() * self.remotes.len().max(known).max(1);
         let pairs = u32::try_from(pairs).unwrap_or(u32::MAX);
         (Duration::from_secs(1) / CHECKS_PER_SECOND * pairs).max(CHECK_INTERVAL)
     }
@@ -332,6 +349,9 @@ impl Session {
             self.start_if_ready(now);
             return;
         }
+        if !self.has_room(now, remote) {
+            return;
+        }
         let elsewhere = self
             .path
             .is_some_and(|path| path.remote != remote || path.local != local);
@@ -351,6 +371,19 @@ impl Session {
             self.silent = false;
         }
         self.deliver(now, local, remote, answer, bytes);
+    }
+
+    /// Whether the agent can be given one more message, from this address.
+    fn has_room(&mut self, now: Instant, remote: SocketAddr) -> bool {
+        if now.saturating_duration_since(self.taken_since) >= TAKEN_INTERVAL {
+            self.taken_since = now;
+            self.taken = 0;
+        }
+        self.taken = self.taken.saturating_add(1);
+        let known = self.agent.get_remote_candidates();
+        self.taken <= MAX_TAKEN
+            && (known.len() < MAX_KNOWN_ADDRESSES
+                || known.iter().any(|candidate| candidate.addr() == remote))
     }
 
     fn deliver(

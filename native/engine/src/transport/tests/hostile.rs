@@ -66,6 +66,88 @@ fn a_forged_check_changes_no_role_and_gets_no_answer() {
     assert_eq!(pair.b.stat(pair.now, "transport", "ice_role"), role);
 }
 
+/// A check that B made for A, as a peer can send it from any address it likes to write down.
+fn check_of_b(pair: &Pair) -> Vec<u8> {
+    let (_, check) = pair
+        .log
+        .iter()
+        .find(|(to_b, bytes)| !to_b && bytes[..2] == [0, 1])
+        .unwrap();
+    check.clone()
+}
+
+fn some_address(number: u32) -> std::net::SocketAddr {
+    let [_, _, high, low] = number.to_be_bytes();
+    ([10, 1, high, low], 5_000).into()
+}
+
+#[test]
+fn checks_from_ten_thousand_addresses_cost_little_and_nobody_else() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_secs(3));
+    let check = check_of_b(&pair);
+    let before = pair.datagrams;
+    for number in 0..10_000 {
+        pair.a.deliver(pair.now, some_address(number), &check);
+        if number % 100 == 99 {
+            pair.run(ms(50));
+        }
+    }
+    let known = pair.a.stats(pair.now).entries;
+    let known = known
+        .iter()
+        .filter(|entry| entry.kind == "remote_candidate");
+    assert!(known.count() <= 200);
+    assert!(
+        pair.datagrams - before < 2_000,
+        "{}",
+        pair.datagrams - before
+    );
+    assert!(pair.exchange(1));
+}
+
+#[test]
+fn a_peer_that_is_not_found_yet_cannot_aim_our_checks_at_thousands() {
+    let mut known = Pair::new();
+    known.connect();
+    let check = check_of_b(&known);
+    for role in [DtlsRole::Server, DtlsRole::Client] {
+        let mut pair = Pair::new();
+        pair.cut = true;
+        pair.introduce(role);
+        for number in 0..10_000 {
+            pair.a.deliver(pair.now, some_address(number), &check);
+            if number % 100 == 99 {
+                pair.run(ms(50));
+            }
+        }
+        let before = pair.datagrams;
+        pair.run(Duration::from_secs(10));
+        let sent = pair.datagrams - before;
+        assert!(sent < 10 * 2 * 400, "{role:?}: {sent} in 10 s");
+    }
+}
+
+#[test]
+fn a_flood_of_one_check_is_cut_off() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_secs(3));
+    let check = check_of_b(&pair);
+    let before = pair.datagrams;
+    for _ in 0..50_000 {
+        pair.a.deliver(pair.now, pair.b.address, &check);
+    }
+    pair.run(ms(200));
+    assert!(
+        pair.datagrams - before < 1_000,
+        "{}",
+        pair.datagrams - before
+    );
+    assert!(pair.exchange(1));
+}
+
 #[test]
 fn records_of_the_next_epoch_are_not_hoarded() {
     let mut pair = Pair::new();
