@@ -28,7 +28,7 @@ defmodule ExWebRTC.MixProject do
   def application do
     [
       mod: {ExWebRTC.Application, []},
-      extra_applications: [:logger, :crypto]
+      extra_applications: [:logger]
     ]
   end
 

@@ -3,7 +3,7 @@ defmodule ExWebRTC.Dialyzer do
   # Drives OTP's dialyzer. The PLT of what we build on is made once for each pair of OTP and Elixir
   # and kept in `.dialyzer/`.
 
-  @applications [:erts, :kernel, :stdlib, :crypto, :inets, :elixir, :logger, :mix]
+  @applications [:erts, :kernel, :stdlib, :inets, :elixir, :logger, :mix]
 
   @warnings [:unknown, :error_handling]
 

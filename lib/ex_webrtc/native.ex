@@ -72,6 +72,10 @@ defmodule ExWebRTC.Native do
   @spec connections() :: non_neg_integer()
   def connections, do: not_loaded()
 
+  @doc "At most 1,024 bytes that nobody can guess."
+  @spec random_bytes(0..1024) :: binary()
+  def random_bytes(_count), do: not_loaded()
+
   # In builds with the Cargo feature `test-commands` only.
 
   @spec test_rtcp_term(binary()) :: struct()

@@ -33,10 +33,14 @@ defmodule ExWebRTC.WHIP do
 
   use Supervisor
 
+  alias ExWebRTC.Native
   alias ExWebRTC.WHIP.{JSON, Request, Response, Router, Session}
 
   # Each session may take a few hundred kilobytes; past this a client is told to come later.
   @max_sessions 1_000
+
+  # Whoever knows a session's address may end it: 128 bits cannot be guessed.
+  @id_bytes 16
 
   @type option ::
           {:name, atom()}
@@ -102,7 +106,7 @@ defmodule ExWebRTC.WHIP do
   defp perform({:respond, response}, _name, _settings), do: response
 
   defp perform({:create, endpoint, query, offer}, name, settings) do
-    id = 16 |> :crypto.strong_rand_bytes() |> Base.url_encode64(padding: false)
+    id = @id_bytes |> Native.random_bytes() |> Base.url_encode64(padding: false)
     {handler, argument} = Map.fetch!(settings.endpoints, endpoint)
 
     child =

@@ -38,6 +38,7 @@ export class Chart {
       one.values = [];
       one.label.textContent = "–";
     }
+    this.canvas.dataset.samples = 0;
     this.draw();
   }
 
@@ -49,6 +50,7 @@ export class Chart {
       if (one.values.length > SAMPLES) one.values.shift();
       one.label.textContent = this.format(value);
     });
+    this.canvas.dataset.samples = this.series[0].values.length;
     this.canvas.setAttribute("aria-label",
       `${this.title}: ` + this.series.map(one => `${one.name} ${one.label.textContent}`).join(", "));
     this.draw();

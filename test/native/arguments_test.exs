@@ -2,6 +2,8 @@ defmodule ExWebRTC.Native.ArgumentsTest do
   # A wrong argument to any NIF raises, and neither crashes the VM nor does anything.
   use ExUnit.Case, async: true
 
+  import Bitwise, only: [<<<: 2]
+
   alias ExWebRTC.{MediaStreamTrack, Native}
   alias ExWebRTC.PeerConnection.Configuration
   alias ExWebRTC.RTP.Packet
@@ -140,6 +142,15 @@ defmodule ExWebRTC.Native.ArgumentsTest do
 
     for wrong <- [1, :l, %{}, [1], <<1::1>>],
         do: assert_badarg(fn -> Native.send_rtcp(handle, wrong) end)
+  end
+
+  test "random bytes: as many as asked for, within bounds" do
+    for wrong <- [1_025, 1 <<< 64 | @wrong],
+        do: assert_badarg(fn -> Native.random_bytes(wrong) end)
+
+    for count <- [0, 1, 16, 1_024], do: assert(byte_size(Native.random_bytes(count)) == count)
+    names = for _ <- 1..1_000, do: Native.random_bytes(16)
+    assert names |> Enum.uniq() |> length() == 1_000
   end
 
   test "controllers must be pids", %{handle: handle} do

@@ -5,6 +5,7 @@ defmodule ExWebRTC.Interop do
   import ExUnit.Assertions
 
   alias ExWebRTC.{Demo, JSONReader}
+  alias ExWebRTC.Interop.Browser
   alias ExWebRTC.WHIP.JSON
 
   @directory Path.expand("../interop", __DIR__)
@@ -17,20 +18,22 @@ defmodule ExWebRTC.Interop do
     {name, "http://localhost:#{Demo.port(name)}"}
   end
 
-  @doc "Runs a scenario of `test/interop/browser/scenarios.mjs`; returns what it saw."
-  def chromium(scenario, base, options \\ %{}) do
-    arguments = [
-      Path.join(@directory, "browser/run.mjs"),
-      scenario,
-      base,
-      IO.iodata_to_binary(JSON.encode(options))
-    ]
+  @doc """
+  Runs a scenario of `test/interop/browser/scenarios.mjs`; returns what it saw.
 
-    {output, status} = System.cmd("node", arguments, stderr_to_stdout: true)
-    assert status == 0, "#{scenario} failed:\n#{output}"
-    result = output |> String.split("\n", trim: true) |> List.last() |> JSONReader.decode!()
-    assert result["problems"] == [], "the page raised: #{inspect(result["problems"])}"
-    result
+  The figures are kept as an artifact.
+  """
+  def chromium(scenario, base, options \\ %{}) do
+    case Browser.run(%{scenario: scenario, base: base, options: options}) do
+      {:ok, result} ->
+        assert result["problems"] == [], "the page raised: #{inspect(result["problems"])}"
+        name = Enum.join([scenario | List.wrap(options[:codec])], "-")
+        File.write!(artifact(name <> ".json"), JSON.encode(result))
+        result
+
+      {:error, text} ->
+        flunk("#{scenario}: #{text}")
+    end
   end
 
   @doc "A file that is kept after the tests."

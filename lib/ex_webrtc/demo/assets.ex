@@ -23,7 +23,7 @@ defmodule ExWebRTC.Demo.Assets do
 
     etag =
       ~s(") <>
-        (:sha256 |> :crypto.hash(body) |> Base.encode16(case: :lower) |> binary_part(0, 16)) <>
+        (body |> :erlang.md5() |> Base.encode16(case: :lower)) <>
         ~s(")
 
     type = Map.fetch!(@types, Path.extname(file))

@@ -12,7 +12,10 @@ use engine::error::Error as Reason;
 use engine::ids::{RequestId, TrackId};
 use engine::w3c::DataKind;
 use once_cell::sync::OnceCell;
-use rustler::{Atom, Binary, Encoder, Env, Error, LocalPid, NifResult, ResourceArc, Term};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustler::{
+    Atom, Binary, Encoder, Env, Error, LocalPid, NewBinary, NifResult, ResourceArc, Term,
+};
 
 /// The one runtime of the VM. Never dropped: the library is never unloaded.
 static NATIVE: OnceCell<Native> = OnceCell::new();
@@ -252,6 +255,22 @@ fn outcome(env: Env<'_>, submitted: Result<(), SubmitError>) -> Term<'_> {
         Err(SubmitError::Busy) => error::error_term(env, Reason::Busy),
         Err(SubmitError::Closed) => error::error_term(env, Reason::Closed),
     }
+}
+
+/// The most random bytes a call gives: names and keys are short, and a NIF must not linger.
+const MAX_RANDOM_BYTES: usize = 1024;
+
+/// Random bytes of the system's generator, fit for secrets.
+#[rustler::nif]
+fn random_bytes<'a>(env: Env<'a>, count: usize) -> NifResult<Binary<'a>> {
+    if count > MAX_RANDOM_BYTES {
+        return Err(Error::BadArg);
+    }
+    let mut bytes = NewBinary::new(env, count);
+    SystemRandom::new()
+        .fill(bytes.as_mut_slice())
+        .map_err(|_no_entropy| Error::RaiseAtom("no_entropy"))?;
+    Ok(bytes.into())
 }
 
 /// The struct of an RTCP packet, as the controlling process gets it.

@@ -2,6 +2,7 @@
 
 window.wait = ms => new Promise(done => setTimeout(done, ms));
 
+// The first value of the condition that is one, or null when time is up.
 window.until = async (condition, ms = 10000) => {
   const end = performance.now() + ms;
   for (;;) {
@@ -10,6 +11,19 @@ window.until = async (condition, ms = 10000) => {
     if (performance.now() > end) return null;
     await wait(20);
   }
+};
+
+// Whether what `sample` says stays the same for a while; it may take until `ms` to come to rest.
+window.still = async (sample, span = 1000, ms = 5000) => {
+  const end = performance.now() + ms;
+  let [last, since] = [JSON.stringify(await sample()), performance.now()];
+  while (performance.now() < end) {
+    await wait(50);
+    const next = JSON.stringify(await sample());
+    if (next !== last) [last, since] = [next, performance.now()];
+    else if (performance.now() - since >= span) return true;
+  }
+  return false;
 };
 
 window.Client = class {
@@ -83,8 +97,11 @@ window.Client = class {
     const of = kind => report.find(one => one.type === "inbound-rtp" && one.kind === kind) ?? {};
     const video = of("video");
     const audio = of("audio");
+    const transport = report.find(one => one.type === "transport");
     const codec = id => report.find(one => one.id === id)?.mimeType;
     return {
+      at: performance.now(),
+      pair: transport?.selectedCandidatePairId ?? null,
       frames: video.framesDecoded ?? 0,
       width: video.frameWidth ?? 0,
       height: video.frameHeight ?? 0,
@@ -95,6 +112,28 @@ window.Client = class {
       audioCodec: codec(audio.codecId) ?? null,
       audioPackets: audio.packetsReceived ?? 0,
       energy: audio.totalAudioEnergy ?? 0,
+    };
+  }
+
+  // More than in an earlier report, of each kind there is.
+  async more(earlier, frames, audioPackets = 0, ms = 12000) {
+    let now;
+    await until(async () => {
+      now = await this.received();
+      return now.frames >= earlier.frames + frames && now.audioPackets >= earlier.audioPackets + audioPackets;
+    }, ms);
+    return now;
+  }
+
+  // What the browser sends.
+  async sent() {
+    const report = [...(await this.pc.getStats()).values()];
+    const video = report.filter(one => one.type === "outbound-rtp" && one.kind === "video");
+    const sum = field => video.reduce((total, one) => total + (one[field] ?? 0), 0);
+    return {
+      frames: sum("framesSent"), keyframes: sum("keyFramesEncoded"), asked: sum("pliCount"),
+      limits: video.map(one => one.qualityLimitationReason),
+      available: report.find(one => one.type === "candidate-pair" && one.nominated)?.availableOutgoingBitrate ?? null,
     };
   }
 };

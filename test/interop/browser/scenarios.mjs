@@ -15,7 +15,7 @@ async function open(page, base) {
 
 export async function echo({ page, base, options }) {
   const api = await open(page, base);
-  return page.evaluate(async ({ api, codec, seconds }) => {
+  return page.evaluate(async ({ api, codec }) => {
     const one = new Client(api, "/echo");
     const stream = await camera();
     for (const track of stream.getTracks()) {
@@ -28,15 +28,14 @@ export async function echo({ page, base, options }) {
       }
     }
     const state = await one.connect();
-    const firstFrame = await until(async () => (await one.received()).frames > 0, 10000);
-    await wait(2000);
-    const before = await one.received();
-    await wait(seconds * 1000);
-    const after = await one.received();
+    // The bandwidth estimate starts low: from here on the picture is steady.
+    const before = await one.more({ frames: 0, audioPackets: 0 }, 45, 100);
+    const after = await one.more(before, 100, 250);
     const inbound = await one.inbound();
+    const sent = await one.sent();
     const deleted = await one.remove();
-    return { state, states: one.states, setUp: one.setUp, firstFrame, before, after, inbound, deleted, gone: await one.gone(), trickled: one.trickled };
-  }, { api, codec: options.codec, seconds: options.seconds ?? 5 });
+    return { state, states: one.states, setUp: one.setUp, before, after, inbound, sent, deleted, gone: await one.gone(), trickled: one.trickled };
+  }, { api, codec: options.codec });
 }
 
 export async function mdns({ page, base }) {
@@ -99,7 +98,7 @@ export async function relay({ page, base, options }) {
     const conflict = await taken.negotiate().then(() => "accepted", error => error.message);
 
     // The encoder's first keyframe is long gone when they come.
-    await wait(3000);
+    await until(async () => (await publisher.sent()).frames > 60, 10000);
     const watching = [];
     for (let i = 0; i < viewers; i++) {
       const viewer = new Client(api, "/whep?stream=stage");
@@ -107,25 +106,23 @@ export async function relay({ page, base, options }) {
       const began = performance.now();
       const state = await viewer.connect();
       await until(async () => (await viewer.received()).frames > 0, 8000);
-      watching.push({ viewer, state, firstFrame: performance.now() - began });
-      await wait(700);
+      watching.push({ viewer, state, setUp: viewer.setUp, firstFrame: performance.now() - began });
+      await viewer.more({ frames: 0, audioPackets: 0 }, 20, 20);
     }
-    await wait(1000);
     const before = await Promise.all(watching.map(one => one.viewer.received()));
-    await wait(4000);
-    const after = await Promise.all(watching.map(one => one.viewer.received()));
+    const after = await Promise.all(watching.map((one, i) => one.viewer.more(before[i], 90, 200)));
     const inbound = await publisher.inbound();
+    const sent = await publisher.sent();
 
     // One leaves, the others go on.
     await watching[0].viewer.remove();
-    await wait(1500);
-    const later = await Promise.all(watching.map(one => one.viewer.received()));
+    const later = await Promise.all(watching.map((one, i) => (i === 0 ? null : one.viewer.more(after[i], 30, 50))));
 
     await publisher.remove();
     const ended = await Promise.all(watching.map(one => until(() => one.viewer.gone(), 3000)));
     return {
-      state, conflict, inbound, ended,
-      viewers: watching.map((one, i) => ({ state: one.state, firstFrame: one.firstFrame, before: before[i], after: after[i], later: later[i] })),
+      state, conflict, inbound, ended, sent,
+      viewers: watching.map(({ state, setUp, firstFrame }, i) => ({ state, setUp, firstFrame, before: before[i], after: after[i], later: later[i] })),
     };
   }, { api, viewers: options.viewers ?? 3 });
 }
@@ -146,11 +143,11 @@ export async function simulcast({ page, base }) {
     const state = await one.connect();
     const layers = () => one.inbound().then(list => list.filter(entry => entry.rid && entry.packets > 0).length);
     const all = await until(async () => (await layers()) === 3, 20000);
-    await wait(4000);
-    const before = await one.received();
-    await wait(5000);
-    const after = await one.received();
-    return { state, all, inbound: await one.inbound(), before, after };
+    // The echo begins with whichever layer comes first and moves to the best.
+    const best = await until(async () => (await one.received()).width === 1280, 20000);
+    const before = await one.more(await one.received(), 20);
+    const after = await one.more(before, 75);
+    return { state, all, best, sent: await one.sent(), inbound: await one.inbound(), before, after };
   }, api);
 }
 
@@ -164,50 +161,53 @@ export async function renegotiation({ page, base }) {
 
     const video = one.pc.addTransceiver(stream.getVideoTracks()[0], { streams: [stream] });
     const added = await one.negotiate();
-    await until(async () => (await one.received()).frames > 30, 8000);
-    const playing = await one.received();
+    const playing = await one.more({ frames: 0, audioPackets: 0 }, 45, 50);
 
     audio.direction = video.direction = "inactive";
     const held = await one.negotiate();
-    await wait(500);
-    const silent = [await one.inbound()];
-    await wait(1500);
-    silent.push(await one.inbound());
+    const silent = await still(async () => [await one.inbound(), (await one.received()).frames]);
 
     audio.direction = video.direction = "sendrecv";
     const resumed = await one.negotiate();
     const atResume = await one.received();
-    await until(async () => (await one.received()).frames > atResume.frames + 30, 8000);
-    const again = await one.received();
+    const again = await one.more(atResume, 45, 50);
 
     const credentials = sdp => sdp.match(/^a=ice-ufrag:(\S+)/m)[1];
     const old = credentials(one.answer);
+    const before = await one.received();
     one.pc.restartIce();
     const restarted = await one.negotiate();
-    const before = await one.received();
-    await wait(3000);
-    const after = await one.received();
+    // Media goes on before, while and after the new pair is chosen.
+    const moved = await until(async () => (await one.received()).pair !== before.pair, 10000);
+    const after = await one.more(await one.received(), 60, 100);
     return {
-      state, statuses: [added, held, resumed, restarted], playing, silent, again, atResume, before, after,
+      state, statuses: [added, held, resumed, restarted], playing, silent, atResume, again, before, after, moved,
       newCredentials: credentials(one.answer) !== old, states: one.states, connection: one.pc.connectionState,
       directions: [audio.currentDirection, video.currentDirection],
     };
   }, api);
 }
 
-export async function fingerprint({ page, base }) {
+// One side sees another certificate announced than it meets; `setup` is the browser's DTLS role.
+export async function fingerprint({ page, base, options }) {
   const api = await open(page, base);
-  return page.evaluate(async api => {
+  return page.evaluate(async ({ api, mangled, setup }) => {
+    const role = sdp => sdp.replace(/^a=setup:actpass/gm, `a=setup:${setup}`);
     const wrong = sdp => sdp.replace(/^(a=fingerprint:\S+ )(..)/gm, (_all, start, byte) => start + (byte === "00" ? "01" : "00"));
-    const one = new Client(api, "/echo", { offer: wrong });
+    const both = { offer: sdp => wrong(role(sdp)), answer: sdp => sdp };
+    const one = new Client(api, "/echo", mangled === "offer" ? both : { offer: role, answer: wrong });
     const channel = one.pc.createDataChannel("none");
+    let messages = 0;
+    channel.onmessage = () => messages++;
+    channel.onopen = () => channel.send("nobody must read this");
     const stream = await camera();
     for (const track of stream.getTracks()) one.pc.addTransceiver(track, { streams: [stream] });
     await one.negotiate();
-    const gone = await until(() => one.gone(), 15000);
+    const gone = await until(() => one.gone(), 20000);
+    await until(() => one.states.includes("failed"), 20000);
     const received = await one.received();
-    return { gone, channel: channel.readyState, received, states: one.states };
-  }, api);
+    return { gone, channel: channel.readyState, messages, received, states: one.states };
+  }, { api, mangled: options.mangled, setup: options.setup });
 }
 
 // The page, as a person uses it.
@@ -218,14 +218,17 @@ export async function page({ page, base, context, options }) {
   await echo.getByLabel("Video codec").selectOption(options.codec ?? "VP8");
   await echo.getByRole("button", { name: "Start", exact: true }).click();
   const input = echo.getByRole("textbox", { name: "Message" });
-  await page.waitForFunction(() => !document.querySelector("[data-chat] input").disabled, null, { timeout: 15000 });
-  for (const text of ["Hello, Elixir!", "How long did this take?"]) {
+  await input.and(page.locator(":enabled")).waitFor({ timeout: 15000 });
+  const lines = echo.getByRole("list", { name: "Messages" }).locator("li");
+  for (const [n, text] of ["Hello, Elixir!", "How long did this take?"].entries()) {
     await input.fill(text);
     await echo.locator("[data-chat]").getByRole("button", { name: "Send" }).click();
-    await page.waitForTimeout(300);
+    await lines.nth(2 * n + 1).waitFor({ timeout: 5000 });
   }
-  await page.waitForTimeout(options.ms ?? 9000);
-  const messages = await echo.getByRole("list", { name: "Messages" }).locator("li").allInnerTexts();
+  // One sample a second; the first has no rate yet.
+  await page.waitForFunction(
+    samples => document.querySelector("#echo canvas").dataset.samples >= samples, options.samples ?? 4, { timeout: 75000 });
+  const messages = await lines.allInnerTexts();
   const charts = {};
   for (const title of ["Received", "Round trip", "Packet loss"])
     charts[title] = await echo.getByRole("region", { name: title }).getByRole("img").getAttribute("aria-label");
@@ -234,12 +237,18 @@ export async function page({ page, base, context, options }) {
   const wide = await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth);
   if (options.screenshot) await page.screenshot({ path: options.screenshot, fullPage: true });
 
-  // Hold and back, then stop.
+  // Hold and back, an ICE restart, then stop.
+  const answered = () => page.waitForResponse(response =>
+    response.request().method() === "PATCH" && response.headers()["content-type"] === "application/sdp");
+  const statuses = [];
   await echo.locator("summary").click();
-  await echo.getByRole("button", { name: "Hold" }).click();
-  await echo.getByRole("button", { name: "Resume" }).click();
-  await echo.getByRole("button", { name: "Restart ICE" }).click();
-  await page.waitForTimeout(1500);
+  for (const name of ["Hold", "Resume", "Restart ICE"]) {
+    const [response] = await Promise.all([answered(), echo.getByRole("button", { name }).click()]);
+    statuses.push(response.status());
+  }
+  const resumed = await page.evaluate(() => document.querySelector("#echo [data-remote]").currentTime);
+  const playing = await page.waitForFunction(
+    from => document.querySelector("#echo [data-remote]").currentTime > from + 1, resumed, { timeout: 15000 }).then(() => true, () => false);
   const error = await echo.getByRole("alert").allInnerTexts();
   const facts = await echo.locator("[data-facts]").innerText();
   await echo.getByRole("button", { name: "Stop" }).click();
@@ -267,5 +276,5 @@ export async function page({ page, base, context, options }) {
 
   await watch.getByRole("button", { name: "Start watching" }).click();
   const missing = await watch.getByRole("alert").innerText();
-  return { messages, charts, states, size, wide, error, facts, watched, missing };
+  return { messages, charts, states, size, wide, statuses, playing, error, facts, watched, missing };
 }

@@ -1,0 +1,54 @@
+defmodule ExWebRTC.Interop.Browser do
+  @moduledoc false
+  # One Chromium for all tests of a module: `test/interop/browser/driver.mjs` behind a port.
+
+  use GenServer
+
+  alias ExWebRTC.JSONReader
+  alias ExWebRTC.WHIP.JSON
+
+  @driver Path.expand("../interop/browser/driver.mjs", __DIR__)
+  # Results are some kilobytes.
+  @max_line 4_194_304
+  # Above the driver's own deadline, which has more to tell.
+  @timeout 100_000
+
+  def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @doc "Runs a scenario of `test/interop/browser/scenarios.mjs`: what it saw, or what went wrong."
+  @spec run(map()) :: {:ok, map()} | {:error, String.t()}
+  def run(request), do: GenServer.call(__MODULE__, {:run, request}, @timeout)
+
+  @impl true
+  def init(nil) do
+    # So that `terminate/2` runs.
+    Process.flag(:trap_exit, true)
+
+    options = [:binary, :exit_status, {:line, @max_line}, {:args, [@driver]}]
+    {:ok, Port.open({:spawn_executable, System.find_executable("node")}, options)}
+  end
+
+  @impl true
+  def handle_call({:run, request}, _from, port) do
+    Port.command(port, [JSON.encode(request), "\n"])
+
+    receive do
+      {^port, {:data, {:eol, line}}} ->
+        case JSONReader.decode!(line) do
+          %{"result" => result} -> {:reply, {:ok, result}, port}
+          %{"error" => error} -> {:reply, {:error, error}, port}
+        end
+
+      {^port, {:exit_status, status}} ->
+        {:stop, :normal, {:error, "the browser's driver ended with #{status}"}, port}
+    end
+  end
+
+  # The driver closes the browser when its stdin ends.
+  @impl true
+  def terminate(_reason, port) do
+    Port.close(port)
+  catch
+    :error, :badarg -> :ok
+  end
+end
