@@ -8,15 +8,25 @@ defmodule Bench do
 
   alias ExWebRTC.{MediaStreamTrack, PeerConnection}
 
-  @doc "Two connections with one host candidate each, connected; `setup` runs on the first before its offer."
-  def pair(setup \\ fn _pc -> :ok end, options \\ []) do
-    {a, b} = start_pair(setup, options)
+  @doc """
+  Runs a benchmark in a process of its own: the one that evaluates a script drags the script's
+  environment through every garbage collection.
+  """
+  def run(fun), do: fun |> Task.async() |> Task.await(:infinity)
+
+  @doc """
+  Two connections with one host candidate each, connected.
+
+  `setup` runs on the first before its offer, `answering` on the second before its answer.
+  """
+  def pair(setup, options \\ [], answering \\ fn _pc -> :ok end) do
+    {a, b} = start_pair(setup, options, answering)
     await_connected([a, b])
     {a, b}
   end
 
-  @doc "Like `pair/2` without waiting: candidates travel as messages to the caller, which must forward them."
-  def start_pair(setup, options) do
+  @doc "Like `pair/3` without waiting: candidates come to the caller, which must forward them."
+  def start_pair(setup, options, answering \\ fn _pc -> :ok end) do
     address = one_address()
     options = Keyword.put_new(options, :ice_ip_filter, &(&1 == address))
     {:ok, a} = PeerConnection.start(options)
@@ -25,6 +35,7 @@ defmodule Bench do
     {:ok, offer} = PeerConnection.create_offer(a)
     :ok = PeerConnection.set_local_description(a, offer)
     :ok = PeerConnection.set_remote_description(b, offer)
+    answering.(b)
     {:ok, answer} = PeerConnection.create_answer(b)
     :ok = PeerConnection.set_local_description(b, answer)
     :ok = PeerConnection.set_remote_description(a, answer)
@@ -112,9 +123,15 @@ defmodule Bench do
     end
   end
 
+  @doc "The roles that `cpu_by_thread/0` knows."
+  def thread_roles, do: ["native shards", "BEAM schedulers", "other threads"]
+
   defp thread_role("ex_webrtc" <> _), do: "native shards"
+  # The name ends with the scheduler's number: `1_scheduler` before OTP 26, `erts_sched_1` since.
   defp thread_role("erts_sched_" <> _), do: "BEAM schedulers"
-  defp thread_role(_other), do: "other threads"
+
+  defp thread_role(name),
+    do: if(name =~ ~r/^\d+_scheduler/, do: "BEAM schedulers", else: "other threads")
 
   @doc "Resident memory of this VM in KiB."
   def rss_kib do
@@ -128,6 +145,14 @@ defmodule Bench do
     start = System.monotonic_time(:microsecond)
     result = fun.()
     {result, System.monotonic_time(:microsecond) - start, cpu_us() - cpu}
+  end
+
+  @doc "Like `measure/1`, and the CPU time of each kind of thread."
+  def measure_threads(fun) do
+    before = cpu_by_thread()
+    {result, wall, cpu} = measure(fun)
+    split = Map.new(cpu_by_thread(), fn {role, us} -> {role, us - Map.get(before, role, 0)} end)
+    {result, wall, cpu, split}
   end
 
   @doc "The value below which `percent` of `values` lie."

@@ -71,21 +71,23 @@ defmodule Bench.Data do
   end
 end
 
-channel = {a, _mine, b, _theirs} = Bench.Data.channel()
-Bench.Data.throughput(channel, 500, 32)
-Bench.header("Data channel")
+Bench.run(fn ->
+  channel = {a, _mine, b, _theirs} = Bench.Data.channel()
+  Bench.Data.throughput(channel, 500, 32)
+  Bench.header("Data channel")
 
-results = for _run <- 1..Bench.runs(), do: Bench.Data.throughput(channel, 3000, 32)
-Bench.print("16 KiB messages, 32 under way", "MB/s", Enum.map(results, &elem(&1, 0)))
-Bench.print("longest silence meanwhile", "ms", Enum.map(results, &elem(&1, 1)))
+  results = for _run <- 1..Bench.runs(), do: Bench.Data.throughput(channel, 3000, 32)
+  Bench.print("16 KiB messages, 32 under way", "MB/s", Enum.map(results, &elem(&1, 0)))
+  Bench.print("longest silence meanwhile", "ms", Enum.map(results, &elem(&1, 1)))
 
-trips = for _run <- 1..Bench.runs(), do: Bench.Data.round_trips(channel, 2000)
-Bench.print("round trip of 100 bytes, p50", "µs", Enum.map(trips, &Bench.percentile(&1, 50)))
-Bench.print("round trip of 100 bytes, p99", "µs", Enum.map(trips, &Bench.percentile(&1, 99)))
+  trips = for _run <- 1..Bench.runs(), do: Bench.Data.round_trips(channel, 2000)
+  Bench.print("round trip of 100 bytes, p50", "µs", Enum.map(trips, &Bench.percentile(&1, 50)))
+  Bench.print("round trip of 100 bytes, p99", "µs", Enum.map(trips, &Bench.percentile(&1, 99)))
 
-Bench.row("burst of 100,000 messages, whole and in order", "ms", fn ->
-  {_, wall, _cpu} = Bench.measure(fn -> Bench.Data.burst(channel, 100_000) end)
-  wall / 1000
+  Bench.row("burst of 100,000 messages, whole and in order", "ms", fn ->
+    {_, wall, _cpu} = Bench.measure(fn -> Bench.Data.burst(channel, 100_000) end)
+    wall / 1000
+  end)
+
+  Bench.stop([a, b])
 end)
-
-Bench.stop([a, b])

@@ -1,102 +1,156 @@
 Code.require_file("bench.exs", __DIR__)
 
-# RTP through the BEAM: 1,200-byte packets, one pair, sent and received by Elixir processes.
+# RTP through the BEAM: 1,200-byte packets, one pair, sent and received by Elixir processes. The
+# sequence number and the content of every packet that arrives are compared with what was sent.
 defmodule Bench.RTP do
   alias ExWebRTC.PeerConnection
   alias ExWebRTC.RTP.Packet
 
   @size 1200
+  # So many different payloads; packet `n` has the one at `rem(n, @payloads)`.
+  @payloads 1024
 
-  def packet(sequence_number, body) do
-    padding = @size - byte_size(body)
-    payload = <<body::binary, 0::size(padding)-unit(8)>>
+  @doc "What packets are made of: payloads that differ, so that a wrong one is seen."
+  def payloads do
+    List.to_tuple(for n <- 0..(@payloads - 1), do: <<n::64, :rand.bytes(@size - 8)::binary>>)
+  end
 
-    Packet.new(payload,
+  def packet(n, payloads) do
+    Packet.new(elem(payloads, rem(n, @payloads)),
       payload_type: 96,
-      sequence_number: rem(sequence_number, 65_536),
-      timestamp: rem(sequence_number * 90, 4_294_967_296),
+      sequence_number: rem(n, 65_536),
+      timestamp: rem(n * 90, 4_294_967_296),
       ssrc: 0
     )
   end
 
-  @doc "Keeps `window` packets under way for `ms`; compares the content of each. Packets a second."
-  def closed_loop(sender, track, ms, window) do
-    stop_at = System.monotonic_time(:millisecond) + ms
-    for n <- 0..(window - 1), do: send_packet(sender, track, n)
-    closed_loop(sender, track, stop_at, window, 0, 0)
+  # The number of a packet that arrived, near `expected`; raises when it is not what was sent.
+  defp check(%{sequence_number: sequence_number, payload: payload}, expected, payloads) do
+    distance = rem(sequence_number - expected + 32_768 + 1_048_576, 65_536) - 32_768
+    n = expected + rem(distance, 65_536)
+    if payload != elem(payloads, rem(n, @payloads)), do: raise("packet #{n} has another content")
+    n
   end
 
-  # `sent` and `got` count; a packet that is missing for 100 ms is lost and replaced.
-  defp closed_loop(sender, track, stop_at, sent, got, lost) do
-    receive do
-      {:ex_webrtc, _pc, {:rtp, _track, _rid, %{payload: <<n::64, _::binary>>} = packet}} ->
-        if rem(n, 65_536) != packet.sequence_number, do: raise("content does not match")
+  @doc """
+  Keeps `window` packets under way for `ms`. `n` is the number of the first packet.
 
-        if rem(got, 256) == 0 and System.monotonic_time(:millisecond) >= stop_at do
-          {got + 1, lost}
+  Returns how many arrived, how many did not, how many came out of order, and the next number. A
+  program that counts on from there keeps one sequence, as a real source does.
+  """
+  def closed_loop(sender, track, payloads, n, ms, window) do
+    stop_at = System.monotonic_time(:millisecond) + ms
+    for n <- n..(n + window - 1), do: send_packet(sender, track, payloads, n)
+    state = %{sender: sender, track: track, payloads: payloads, stop_at: stop_at, window: window}
+    {got, expected, sent, disorder} = closed_loop(state, n + window, n, 0, 0)
+    # What is under way belongs to this run.
+    {got, expected, disorder} = rest(payloads, sent, expected, got, disorder)
+    %{got: got, lost: sent - n - got, disorder: disorder, next: max(sent, expected)}
+  end
+
+  defp closed_loop(state, sent, expected, got, disorder) do
+    receive do
+      {:ex_webrtc, _pc, {:rtp, _track, _rid, packet}} ->
+        n = check(packet, expected, state.payloads)
+        disorder = if n < expected, do: disorder + 1, else: disorder
+
+        if rem(got, 256) == 0 and System.monotonic_time(:millisecond) >= state.stop_at do
+          {got + 1, n + 1, sent, disorder}
         else
-          send_packet(sender, track, sent)
-          closed_loop(sender, track, stop_at, sent + 1, got + 1, lost)
+          send_packet(state.sender, state.track, state.payloads, sent)
+          closed_loop(state, sent + 1, max(expected, n + 1), got + 1, disorder)
         end
+
+      # RTCP; left in the mailbox, every receive would walk over it.
+      {:ex_webrtc, _pc, _other} ->
+        closed_loop(state, sent, expected, got, disorder)
     after
+      # Everything that was under way is lost.
       100 ->
-        for n <- sent..(sent + 63), do: send_packet(sender, track, n)
-        closed_loop(sender, track, stop_at, sent + 64, got, lost + 64)
+        for n <- sent..(sent + state.window - 1),
+            do: send_packet(state.sender, state.track, state.payloads, n)
+
+        closed_loop(state, sent + state.window, expected, got, disorder)
     end
   end
 
-  defp send_packet(sender, track, n),
-    do: PeerConnection.send_rtp(sender, track.id, packet(n, <<n::64>>))
+  defp rest(_payloads, sent, sent, got, disorder), do: {got, sent, disorder}
 
-  @doc "Sends at `rate` for `ms`. Returns sent and received counts."
-  def open_loop(sender, track, rate, ms) do
-    parent = self()
+  defp rest(payloads, sent, expected, got, disorder) do
+    receive do
+      {:ex_webrtc, _pc, {:rtp, _track, _rid, packet}} ->
+        n = check(packet, expected, payloads)
+        disorder = if n < expected, do: disorder + 1, else: disorder
+        rest(payloads, sent, max(expected, n + 1), got + 1, disorder)
 
-    pid =
-      spawn_link(fn ->
-        start = System.monotonic_time(:microsecond)
-        sent = paced(sender, track, rate, start, start + ms * 1000, 0)
-        send(parent, {:sent, sent})
-      end)
-
-    received = count(0, pid)
-    received
+      {:ex_webrtc, _pc, _other} ->
+        rest(payloads, sent, expected, got, disorder)
+    after
+      100 -> {got, expected, disorder}
+    end
   end
 
-  defp paced(sender, track, rate, start, stop_at, sent) do
+  defp send_packet(sender, track, payloads, n),
+    do: PeerConnection.send_rtp(sender, track.id, packet(n, payloads))
+
+  @doc "Sends at `rate` from a process of its own for `ms`, compares what arrives."
+  def open_loop(sender, track, payloads, n, rate, ms) do
+    parent = self()
+
+    spawn_link(fn ->
+      start = System.monotonic_time(:microsecond)
+      send_next = &send_packet(sender, track, payloads, &1 + n)
+      send(parent, {:sent, paced(send_next, rate, start, start + ms * 1000, 0)})
+    end)
+
+    {sent, received} = count(payloads, n, 0, nil)
+    %{got: received, lost: sent - received, next: n + sent}
+  end
+
+  defp paced(send_next, rate, start, stop_at, sent) do
     now = System.monotonic_time(:microsecond)
-    due = div((now - start) * rate, 1_000_000)
-    if due > sent, do: for(n <- sent..(due - 1), do: send_packet(sender, track, n))
+    due = max(div((now - start) * rate, 1_000_000), sent)
+    if due > sent, do: Enum.each(sent..(due - 1), send_next)
 
     if now >= stop_at do
-      max(due, sent)
+      due
     else
       receive do
       after
-        1 -> paced(sender, track, rate, start, stop_at, max(due, sent))
+        1 -> paced(send_next, rate, start, stop_at, due)
       end
     end
   end
 
-  defp count(received, pid, sent \\ nil) do
+  defp count(payloads, expected, received, sent) do
     receive do
-      {:ex_webrtc, _pc, {:rtp, _track, _rid, _packet}} -> count(received + 1, pid, sent)
-      {:sent, sent} -> count(received, pid, sent)
+      {:ex_webrtc, _pc, {:rtp, _track, _rid, packet}} ->
+        n = check(packet, expected, payloads)
+        count(payloads, max(expected, n + 1), received + 1, sent)
+
+      {:ex_webrtc, _pc, _other} ->
+        count(payloads, expected, received, sent)
+
+      {:sent, sent} ->
+        count(payloads, expected, received, sent)
     after
       if(sent, do: 300, else: 10_000) -> {sent, received}
     end
   end
 
-  @doc "One-way latencies in µs of 1,000 packets a second."
-  def latencies(sender, track, count) do
-    for n <- 1..count do
-      stamp = System.monotonic_time(:nanosecond)
-      PeerConnection.send_rtp(sender, track.id, packet(n, <<stamp::64>>))
+  @doc "One-way latencies in µs of `count` packets, one a millisecond, and the next number."
+  def latencies(sender, track, payloads, n, count) do
+    for n <- n..(n + count - 1) do
+      packet = packet(n, payloads)
+      start = System.monotonic_time(:nanosecond)
+      PeerConnection.send_rtp(sender, track.id, packet)
 
       latency =
         receive do
-          {:ex_webrtc, _pc, {:rtp, _track, _rid, %{payload: <<stamp::64, _::binary>>}}} ->
-            (System.monotonic_time(:nanosecond) - stamp) / 1000
+          {:ex_webrtc, _pc, {:rtp, _track, _rid, received}} ->
+            stop = System.monotonic_time(:nanosecond)
+            ^n = check(received, n, payloads)
+            (stop - start) / 1000
         after
           1000 -> raise "a packet was lost"
         end
@@ -107,51 +161,115 @@ defmodule Bench.RTP do
       end
     end
   end
+
+  @doc "A process that returns every packet of `pc` on `track`, the packet as it came."
+  def echo(pc, track) do
+    receive do
+      {:ex_webrtc, ^pc, {:rtp, _track, _rid, packet}} ->
+        PeerConnection.send_rtp(pc, track.id, packet)
+        echo(pc, track)
+
+      {:ex_webrtc, _pc, _other} ->
+        echo(pc, track)
+    end
+  end
 end
 
-{track, setup} = Bench.video_track()
-{a, b} = Bench.pair(setup, features: [:twcc, :rtcp_reports, :inbound_rtx, :outbound_rtx])
-Bench.RTP.closed_loop(a, track, 500, 64)
-Bench.flush()
+alias ExWebRTC.{MediaStreamTrack, PeerConnection}
 
-Bench.header("RTP through the BEAM, one pair, 1,200 bytes")
+Bench.run(fn ->
+  payloads = Bench.RTP.payloads()
+  {track, setup} = Bench.video_track()
+  {a, b} = Bench.pair(setup)
+  Process.put(:next, 0)
 
-results =
-  for _run <- 1..Bench.runs() do
-    threads = Bench.cpu_by_thread()
-    {{got, lost}, wall, cpu} = Bench.measure(fn -> Bench.RTP.closed_loop(a, track, 3000, 64) end)
-    after_threads = Bench.cpu_by_thread()
-    Bench.flush()
-
-    split =
-      Map.new(after_threads, fn {role, us} -> {role, (us - Map.get(threads, role, 0)) / got} end)
-
-    {got * 1_000_000 / wall, cpu / got, 100 * lost / (got + lost), split}
+  # Runs `fun` with the number to begin with, and keeps the one it ends with.
+  counted = fn fun ->
+    result = fun.(Process.get(:next))
+    Process.put(:next, result.next)
+    result
   end
 
-Bench.print("closed loop, 64 under way", "packets/s", Enum.map(results, &round(elem(&1, 0))))
-Bench.print("CPU per packet, closed loop", "µs", Enum.map(results, &elem(&1, 1)))
+  closed_loop = fn ms, window ->
+    counted.(&Bench.RTP.closed_loop(a, track, payloads, &1, ms, window))
+  end
 
-for role <- ["native shards", "BEAM schedulers", "other threads"] do
-  Bench.print("– of it #{role}", "µs", Enum.map(results, &Map.get(elem(&1, 3), role, 0.0)))
-end
+  closed_loop.(1000, 64)
 
-Bench.print("lost, closed loop", "%", Enum.map(results, &elem(&1, 2)))
+  Bench.header("RTP through the BEAM, one pair, 1,200 bytes")
 
-for rate <- [20_000, 60_000, 80_000, 100_000] do
-  open =
+  closed =
     for _run <- 1..Bench.runs() do
-      {{sent, received}, _wall, cpu} =
-        Bench.measure(fn -> Bench.RTP.open_loop(a, track, rate, 2000) end)
+      {result, wall, cpu, split} = Bench.measure_threads(fn -> closed_loop.(3000, 64) end)
+      if result.disorder > 0, do: raise("#{result.disorder} packets came out of order")
+      per_packet = Map.new(split, fn {role, us} -> {role, us / result.got} end)
 
-      {cpu / max(received, 1), 100 * (sent - received) / sent, sent / 2}
+      {round(result.got * 1_000_000 / wall), cpu / result.got,
+       100 * result.lost / (result.got + result.lost), per_packet}
     end
 
-  Bench.print("CPU per packet at #{rate}/s", "µs", Enum.map(open, &elem(&1, 0)))
-  Bench.print("lost at #{rate}/s", "%", Enum.map(open, &elem(&1, 1)))
-end
+  Bench.print("closed loop, 64 under way", "packets/s", Enum.map(closed, &elem(&1, 0)))
+  Bench.print("CPU per packet, closed loop", "µs", Enum.map(closed, &elem(&1, 1)))
 
-latencies = for _run <- 1..Bench.runs(), do: Bench.RTP.latencies(a, track, 2000)
-Bench.print("latency p50 at 1,000/s", "µs", Enum.map(latencies, &Bench.percentile(&1, 50)))
-Bench.print("latency p99 at 1,000/s", "µs", Enum.map(latencies, &Bench.percentile(&1, 99)))
-Bench.stop([a, b])
+  for role <- Bench.thread_roles() do
+    Bench.print("– of it #{role}", "µs", Enum.map(closed, &Map.get(elem(&1, 3), role, 0.0)))
+  end
+
+  Bench.print("lost, closed loop", "%", Enum.map(closed, &elem(&1, 2)))
+
+  unless System.get_env("BENCH_SHORT") do
+    for rate <- [20_000, 80_000, 120_000, 160_000] do
+      open =
+        for _run <- 1..Bench.runs() do
+          {result, _wall, cpu} =
+            Bench.measure(fn ->
+              counted.(&Bench.RTP.open_loop(a, track, payloads, &1, rate, 2000))
+            end)
+
+          sent = result.got + result.lost
+          {cpu / max(result.got, 1), 100 * result.lost / sent, round(sent / 2)}
+        end
+
+      Bench.print("open loop at #{rate}/s: sent", "packets/s", Enum.map(open, &elem(&1, 2)))
+      Bench.print("– CPU per packet", "µs", Enum.map(open, &elem(&1, 0)))
+      Bench.print("– lost", "%", Enum.map(open, &elem(&1, 1)))
+    end
+  end
+
+  latencies =
+    for _run <- 1..Bench.runs() do
+      n = Process.get(:next)
+      Process.put(:next, n + 2000)
+      Bench.RTP.latencies(a, track, payloads, n, 2000)
+    end
+
+  Bench.print("latency p50 at 1,000/s", "µs", Enum.map(latencies, &Bench.percentile(&1, 50)))
+  Bench.print("latency p99 at 1,000/s", "µs", Enum.map(latencies, &Bench.percentile(&1, 99)))
+  Bench.stop([a, b])
+
+  # Echo: the second peer's packets go back by a process of its own.
+  there = MediaStreamTrack.new(:video)
+  back = MediaStreamTrack.new(:video)
+
+  setup = fn pc ->
+    {:ok, _transceiver} = PeerConnection.add_transceiver(pc, there, direction: :sendrecv)
+  end
+
+  answering = fn pc -> {:ok, _sender} = PeerConnection.add_track(pc, back) end
+  {a, b} = Bench.pair(setup, [], answering)
+  echo = spawn_link(fn -> Bench.RTP.echo(b, back) end)
+  :ok = PeerConnection.controlling_process(b, echo)
+  Process.put(:next, 0)
+  echo_loop = fn ms -> counted.(&Bench.RTP.closed_loop(a, there, payloads, &1, ms, 64)) end
+  echo_loop.(500)
+
+  echoes =
+    for _run <- 1..Bench.runs() do
+      {result, wall, cpu} = Bench.measure(fn -> echo_loop.(3000) end)
+      {round(result.got * 1_000_000 / wall), cpu / result.got}
+    end
+
+  Bench.print("echo, 64 under way", "round trips/s", Enum.map(echoes, &elem(&1, 0)))
+  Bench.print("CPU per echo", "µs", Enum.map(echoes, &elem(&1, 1)))
+  Bench.stop([a, b])
+end)
