@@ -1,9 +1,9 @@
 defmodule ExWebRTC.Dialyzer do
   @moduledoc false
-  # Drives OTP's dialyzer. The PLT of what we build on is made once for each pair of OTP and Elixir
-  # and kept in `.dialyzer/`.
+  # Drives OTP's dialyzer. The PLT of what we build on is made once for each pair of OTP and Elixir,
+  # and each list of applications, and kept in `.dialyzer/`.
 
-  @applications [:erts, :kernel, :stdlib, :inets, :elixir, :logger, :mix]
+  @applications [:erts, :kernel, :stdlib, :inets, :elixir, :iex, :logger, :mix]
 
   @warnings [:unknown, :error_handling]
 
@@ -64,7 +64,8 @@ defmodule ExWebRTC.Dialyzer do
   end
 
   defp plt do
-    name = "otp-#{System.otp_release()}-elixir-#{System.version()}.plt"
+    applications = @applications |> :erlang.phash2() |> Integer.to_string(36)
+    name = "otp-#{System.otp_release()}-elixir-#{System.version()}-#{applications}.plt"
     Path.expand(Path.join("../.dialyzer", name), __DIR__)
   end
 

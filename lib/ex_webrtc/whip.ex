@@ -130,7 +130,7 @@ defmodule ExWebRTC.WHIP do
       {:error, {:shutdown, refusal}} -> refuse(refusal)
       {:error, _crash} -> refuse({:refuse, 500, "the session could not start"})
       # The offer was refused, and the session ended with it.
-      refusal -> refuse(refusal)
+      {:refuse, _status, _why} = refusal -> refuse(refusal)
     end
   end
 

@@ -136,6 +136,7 @@ defmodule ExWebRTC.PeerConnection.Client do
     end
   end
 
+  @spec raise_badarg(term()) :: no_return()
   defp raise_badarg(argument) do
     raise ArgumentError, "an argument has the wrong type or is out of range: #{inspect(argument)}"
   end
