@@ -2,13 +2,19 @@ defmodule ExWebRTC.RTP.Chunks do
   @moduledoc false
   # Cuts a frame for payload formats that put a header before each piece.
 
-  @doc "Pieces of at most `size` bytes; none for no data."
-  @spec split(binary(), pos_integer()) :: [binary()]
-  def split("", _size), do: []
-  def split(data, size) when byte_size(data) <= size, do: [data]
+  @doc """
+  Calls `fun` with each piece of at most `size` bytes, with 1 for the first and for the last one and
+  0 otherwise; for no data not at all.
+  """
+  @spec map(binary(), pos_integer(), (binary(), 0..1, 0..1 -> piece)) :: [piece]
+        when piece: term()
+  def map("", _size, _fun), do: []
+  def map(data, size, fun), do: map(data, size, 1, fun)
 
-  def split(data, size) do
+  defp map(data, size, first, fun) when byte_size(data) <= size, do: [fun.(data, first, 1)]
+
+  defp map(data, size, first, fun) do
     <<piece::binary-size(size), rest::binary>> = data
-    [piece | split(rest, size)]
+    [fun.(piece, first, 0) | map(rest, size, 0, fun)]
   end
 end

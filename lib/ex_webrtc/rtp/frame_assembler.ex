@@ -12,13 +12,18 @@ defmodule ExWebRTC.RTP.FrameAssembler do
   # says so begins a frame, or any part that follows another marker.
   @type t() :: %{
           last: %{number: 0..65_535, timestamp: integer(), marker: boolean()} | nil,
-          open: :between | :lost | %{timestamp: integer(), parts: [term()], count: pos_integer()}
+          open:
+            :between
+            | :lost
+            | %{timestamp: integer(), parts: [term()], count: pos_integer(), payload: binary()}
         }
 
   @spec new() :: t()
   def new, do: %{last: nil, open: :between}
 
-  @spec add(t(), map(), ExWebRTC.RTP.Depayloader.Codec.part()) :: {[term(), ...] | nil, t()}
+  @doc "Adds a part. A complete frame is its parts and the payload of its first packet."
+  @spec add(t(), map(), ExWebRTC.RTP.Depayloader.Codec.part()) ::
+          {{[term(), ...], binary()} | nil, t()}
   def add(state, packet, part) do
     state
     |> gap(packet)
@@ -61,11 +66,19 @@ defmodule ExWebRTC.RTP.FrameAssembler do
   defp place(state, _packet, _lost_or_invalid), do: %{state | open: :lost}
 
   defp begin(state, packet, part),
-    do: %{state | open: %{timestamp: packet.timestamp, parts: [part], count: 1}}
+    do: %{
+      state
+      | open: %{timestamp: packet.timestamp, parts: [part], count: 1, payload: packet.payload}
+    }
 
   defp finish(%{open: open} = state, %{marker: true} = packet) do
-    parts = with %{parts: parts} <- open, do: Enum.reverse(parts)
-    {if(is_list(parts), do: parts), %{remember(state, packet) | open: :between}}
+    complete =
+      case open do
+        %{parts: parts, payload: payload} -> {Enum.reverse(parts), payload}
+        _no_frame -> nil
+      end
+
+    {complete, %{remember(state, packet) | open: :between}}
   end
 
   defp finish(state, packet), do: {nil, remember(state, packet)}

@@ -18,17 +18,20 @@ defmodule ExWebRTC.RTP.Payloader do
   (`ExWebRTC.PeerConnection.send_rtp/4` sets the SSRC).
   """
 
-  alias ExWebRTC.RTP.{AV1, H264, Packet, VP8, VP9}
+  alias ExWebRTC.Media.AnnexB
+  alias ExWebRTC.RTP.{AV1, H264, H265, Packet, TelephoneEvent, VP8, VP9}
   alias ExWebRTC.RTPCodecParameters
 
   @opaque t() :: %__MODULE__{
             module: module() | :whole_frame,
             state: term(),
             payload_type: 0..127,
-            max_payload_size: pos_integer()
+            clock_rate: pos_integer(),
+            max_payload_size: pos_integer(),
+            input: :frame | :annex_b | {:length_prefixed, 1..4}
           }
 
-  @enforce_keys [:module, :state, :payload_type, :max_payload_size]
+  @enforce_keys [:module, :state, :payload_type, :clock_rate, :max_payload_size, :input]
   defstruct @enforce_keys
 
   # Leaves room for the headers of IP, UDP, TURN, SRTP and extensions within the 1,280 bytes that
@@ -37,17 +40,29 @@ defmodule ExWebRTC.RTP.Payloader do
   # Below this, headers of the payload formats would leave no room for the frame.
   @min_max_payload_size 16
 
-  @doc """
-  Makes a payloader for a codec: VP8, VP9, H264 (Annex B in), AV1 (temporal units in the low
-  overhead format in), Opus, PCMU, PCMA or G722.
+  @stateless [:whole_frame, TelephoneEvent.Payloader]
+  @nal_unit_formats [H264.Payloader, H265.Payloader]
 
-  Options: `:max_payload_size`, the most bytes of payload in a packet (default 1000).
-  Audio frames go into one packet each, whatever their size.
+  @typedoc """
+  - `max_payload_size`: the most bytes of payload in a packet; default 1000. Audio frames go into one
+    packet each, whatever their size.
+  - `nal_units`: how the NAL units in frames of H264 and H265 are told apart: `:annex_b` (default), by
+    start codes, or `{:length_prefixed, bytes}`, each behind its length, as in MP4
   """
-  @spec new(RTPCodecParameters.t(), max_payload_size: pos_integer()) ::
-          {:ok, t()} | {:error, :no_payloader_for_codec}
+  @type options() :: [
+          max_payload_size: pos_integer(),
+          nal_units: :annex_b | {:length_prefixed, 1..4}
+        ]
+
+  @doc """
+  Makes a payloader for a codec: VP8, VP9, H264, H265, AV1 (temporal units in the low overhead format
+  in), Opus, PCMU, PCMA, G722 or telephone-event.
+  """
+  @spec new(RTPCodecParameters.t(), options()) :: {:ok, t()} | {:error, :no_payloader_for_codec}
   def new(%RTPCodecParameters{} = codec, opts \\ []) do
-    opts = Keyword.validate!(opts, max_payload_size: @default_max_payload_size)
+    opts =
+      Keyword.validate!(opts, max_payload_size: @default_max_payload_size, nal_units: :annex_b)
+
     max_payload_size = opts[:max_payload_size]
 
     if not (is_integer(max_payload_size) and max_payload_size >= @min_max_payload_size) do
@@ -56,41 +71,87 @@ defmodule ExWebRTC.RTP.Payloader do
               inspect(max_payload_size)
     end
 
+    nal_units = nal_units!(opts[:nal_units])
+
     with {:ok, module} <- module(String.downcase(codec.mime_type)) do
       {:ok,
        %__MODULE__{
          module: module,
-         state: if(module == :whole_frame, do: nil, else: module.init()),
+         state: if(module in @stateless, do: nil, else: module.init(codec)),
          payload_type: codec.payload_type,
-         max_payload_size: max_payload_size
+         clock_rate: codec.clock_rate,
+         max_payload_size: max_payload_size,
+         input: if(module in @nal_unit_formats, do: nal_units, else: :frame)
        }}
     end
   end
 
+  defp nal_units!(:annex_b), do: :annex_b
+  defp nal_units!({:length_prefixed, size}) when size in 1..4, do: {:length_prefixed, size}
+
+  defp nal_units!(other) do
+    raise ArgumentError,
+          "expected :nal_units to be :annex_b or {:length_prefixed, 1..4}, got: #{inspect(other)}"
+  end
+
   @doc """
-  The packets of a frame, in the order to send them.
+  The packets of a frame, in the order to send them; of telephone-event, those of an event (see
+  `ExWebRTC.RTP.TelephoneEvent`).
+
+  Length-prefixed NAL units that are cut off raise `ArgumentError`.
   """
-  @spec payload(t(), binary()) :: {[Packet.t()], t()}
+  @spec payload(t(), binary() | TelephoneEvent.request()) :: {[Packet.t()], t()}
   def payload(%__MODULE__{module: :whole_frame} = payloader, frame) when is_binary(frame),
-    do: {[Packet.new(frame, payload_type: payloader.payload_type)], payloader}
+    do: {[packet(frame, payloader.payload_type, false)], payloader}
+
+  def payload(%__MODULE__{module: TelephoneEvent.Payloader} = payloader, event)
+      when is_map(event) do
+    [first | rest] = TelephoneEvent.Payloader.payload(event, payloader.clock_rate)
+    type = payloader.payload_type
+    # The marker says that an event begins (RFC 4733 section 2.2).
+    packets = [packet(first, type, true) | Enum.map(rest, &packet(&1, type, false))]
+    {packets, payloader}
+  end
 
   def payload(%__MODULE__{module: module} = payloader, frame) when is_binary(frame) do
-    {payloads, state} = module.payload(payloader.state, frame, payloader.max_payload_size)
+    input = input(payloader.input, frame)
+    {payloads, state} = module.payload(payloader.state, input, payloader.max_payload_size)
     {packets(payloads, payloader.payload_type), %{payloader | state: state}}
+  end
+
+  defp input(:frame, frame), do: frame
+  defp input(:annex_b, frame), do: AnnexB.units(frame)
+
+  defp input({:length_prefixed, size}, frame) do
+    case AnnexB.from_length_prefixed(frame, size) do
+      {:ok, units} -> units
+      :error -> raise ArgumentError, "the frame ends within a NAL unit"
+    end
   end
 
   # The marker says that a video frame is complete.
   defp packets([], _payload_type), do: []
-  defp packets([last], type), do: [Packet.new(last, payload_type: type, marker: true)]
+  defp packets([last], type), do: [packet(last, type, true)]
+  defp packets([payload | rest], type), do: [packet(payload, type, false) | packets(rest, type)]
 
-  defp packets([payload | rest], type),
-    do: [Packet.new(payload, payload_type: type) | packets(rest, type)]
+  defp packet(payload, payload_type, marker) do
+    %Packet{
+      payload: payload,
+      payload_type: payload_type,
+      marker: marker,
+      sequence_number: 0,
+      timestamp: 0,
+      ssrc: 0
+    }
+  end
 
   defp module("video/vp8"), do: {:ok, VP8.Payloader}
   defp module("video/vp9"), do: {:ok, VP9.Payloader}
   defp module("video/h264"), do: {:ok, H264.Payloader}
+  defp module("video/h265"), do: {:ok, H265.Payloader}
   defp module("video/av1"), do: {:ok, AV1.Payloader}
   # RFC 7587 section 4.2 and RFC 3551 section 4.5: a packet is a frame.
   defp module("audio/" <> name) when name in ~w(opus pcmu pcma g722), do: {:ok, :whole_frame}
+  defp module("audio/telephone-event"), do: {:ok, TelephoneEvent.Payloader}
   defp module(_other), do: {:error, :no_payloader_for_codec}
 end

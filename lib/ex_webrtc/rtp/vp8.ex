@@ -1,7 +1,11 @@
 defmodule ExWebRTC.RTP.VP8 do
   @moduledoc """
   What can be read from RTP payloads of VP8 (RFC 7741) without decoding.
+
+  See `ExWebRTC.RTP.VP8.Descriptor` for picture ids and layers.
   """
+
+  alias ExWebRTC.RTP.VP8.Descriptor
 
   @doc """
   Whether the payload begins a keyframe.
@@ -16,37 +20,13 @@ defmodule ExWebRTC.RTP.VP8 do
   end
 
   @doc false
-  # The payload without its descriptor (RFC 7741 section 4.2); `:first` begins a frame.
+  # The payload without its descriptor; `:first` begins a frame.
   @spec split(binary()) :: {:first | :next, binary()} | :invalid
-  def split(<<extended::1, _r::1, _n::1, start::1, _r2::1, partition::3, rest::binary>>) do
-    with {:ok, data} when data != "" <- skip_extension(extended, rest) do
-      {if(start == 1 and partition == 0, do: :first, else: :next), data}
-    else
-      _too_short -> :invalid
-    end
-  end
-
-  def split(_payload), do: :invalid
-
-  defp skip_extension(0, data), do: {:ok, data}
-
-  defp skip_extension(1, <<i::1, l::1, t::1, k::1, _reserved::4, rest::binary>>) do
-    with {:ok, rest} <- skip_picture_id(i, rest),
-         {:ok, rest} <- skip_bytes(l, rest),
-         do: skip_bytes(Bitwise.bor(t, k), rest)
-  end
-
-  defp skip_extension(1, _rest), do: :error
-
-  defp skip_picture_id(0, rest), do: {:ok, rest}
-  defp skip_picture_id(1, <<1::1, _id::15, rest::binary>>), do: {:ok, rest}
-  defp skip_picture_id(1, <<0::1, _id::7, rest::binary>>), do: {:ok, rest}
-  defp skip_picture_id(1, _rest), do: :error
-
-  defp skip_bytes(count, rest) do
-    case rest do
-      <<_skipped::binary-size(count), rest::binary>> -> {:ok, rest}
-      _too_short -> :error
+  def split(payload) do
+    case Descriptor.parse(payload) do
+      {:ok, %{start: true, partition: 0, data: data}} -> {:first, data}
+      {:ok, %{data: data}} -> {:next, data}
+      :error -> :invalid
     end
   end
 end

@@ -2,15 +2,32 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
   use ExUnit.Case, async: true
   use ExWebRTC.Property
 
-  alias ExWebRTC.RTP.{AV1, Depayloader, H264, Packet, Payloader, VP8, VP9}
+  alias ExWebRTC.Media.{AnnexB, LEB128}
+
+  alias ExWebRTC.RTP.{
+    AV1,
+    Depayloader,
+    Frame,
+    H264,
+    H265,
+    Packet,
+    Payloader,
+    TelephoneEvent,
+    VP8,
+    VP9
+  }
+
   alias ExWebRTC.RTPCodecParameters
 
   doctest Payloader
+  doctest TelephoneEvent
+  doctest VP8.Descriptor
+  doctest VP9.Descriptor
 
   @max_payload_size 50
   # Close to the wrap. Never lost: who joins within a frame of H264 or AV1 cannot tell.
   @first_number 65_530
-  @video ["video/VP8", "video/VP9", "video/H264", "video/AV1"]
+  @video ["video/VP8", "video/VP9", "video/H264", "video/H265", "video/AV1"]
   @audio ["audio/opus", "audio/PCMU", "audio/PCMA", "audio/G722"]
 
   defp codec(mime_type),
@@ -55,6 +72,7 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
 
   # Frames in the form that the depayloader gives back.
   defp frame("video/H264"), do: frame_of(units(), &annex_b/1)
+  defp frame("video/H265"), do: frame_of(units(), &annex_b_h265/1)
   defp frame("video/AV1"), do: frame_of(units(), &temporal_unit/1)
   defp frame(_vp8_or_vp9), do: frame_of(bytes(), & &1)
 
@@ -79,10 +97,17 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
     end
   end
 
+  defp annex_b_h265(units) do
+    for {data, index} <- Enum.with_index(units), into: <<>> do
+      data = for <<byte <- data>>, into: <<>>, do: <<Bitwise.bor(byte, 1)>>
+      <<0, 0, 0, 1, 0::1, rem(index, 40)::6, 0::6, 1::3, data::binary>>
+    end
+  end
+
   defp temporal_unit(units) do
     for {data, index} <- Enum.with_index(units), into: <<0x12, 0>> do
       type = if index == 0, do: 1, else: 6
-      <<0::1, type::4, 0::1, 1::1, 0::1, AV1.leb128(byte_size(data))::binary, data::binary>>
+      <<0::1, type::4, 0::1, 1::1, 0::1, LEB128.encode(byte_size(data))::binary, data::binary>>
     end
   end
 
@@ -134,7 +159,10 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
             do: Packet.new(payload, marker: marker, sequence_number: number)
 
       assert is_list(depayload(unquote(mime_type), packets))
-      for packet <- packets, module <- [AV1, H264, VP8, VP9], do: module.keyframe?(packet.payload)
+
+      for packet <- packets,
+          module <- [AV1, H264, H265, VP8, VP9],
+          do: module.keyframe?(packet.payload)
     end
   end
 
@@ -157,14 +185,32 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
     end
   end
 
+  property "NAL units come back however they were separated", [
+    units <- :proper_types.list(bytes())
+  ] do
+    units = for data <- units, do: <<0x61, data::binary, 1>>
+
+    for size <- 2..4 do
+      frame = AnnexB.length_prefixed(units, size)
+      {:ok, payloader} = Payloader.new(codec("video/H264"), nal_units: {:length_prefixed, size})
+      {packets, _payloader} = Payloader.payload(payloader, frame)
+      numbered = for {packet, n} <- Enum.with_index(packets), do: %{packet | sequence_number: n}
+      expected = if units == [], do: [], else: [AnnexB.join(units)]
+      assert expected == depayload("video/H264", numbered)
+    end
+  end
+
   test "one lost marker does not cost the frame that follows" do
     for mime_type <- @video do
-      frame = if mime_type == "video/H264", do: annex_b(["one"]), else: temporal_unit(["one"])
+      build =
+        case mime_type do
+          "video/H264" -> &annex_b/1
+          "video/H265" -> &annex_b_h265/1
+          _other -> &temporal_unit/1
+        end
 
-      long =
-        if mime_type == "video/H264",
-          do: annex_b([:binary.copy("x", 200)]),
-          else: temporal_unit([:binary.copy("x", 200)])
+      frame = build.(["one"])
+      long = build.([:binary.copy("x", 200)])
 
       [{_long, lossy}, {frame, packets}] = packetize(mime_type, [long, frame])
       assert [frame] == depayload(mime_type, Enum.drop(lossy, -1) ++ packets)
@@ -242,8 +288,8 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
 
     test "start codes of three bytes and of four are the same" do
       units = [<<0x67, 1>>, <<0x65, 2>>]
-      assert units == H264.annex_b_units(<<0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x65, 2, 0, 0>>)
-      assert [] == H264.annex_b_units("no start code")
+      assert units == AnnexB.units(<<0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x65, 2, 0, 0>>)
+      assert [] == AnnexB.units("no start code")
     end
   end
 
@@ -260,6 +306,143 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
     test "the last of a counted number of elements has no length" do
       packet = Packet.new(<<0x20, 9, 0x08, "sequence", 0x30, "frame">>, marker: true)
       assert [temporal_unit(["sequence", "frame"])] == depayload("video/AV1", [packet])
+    end
+  end
+
+  describe "H265" do
+    test "keyframes are told alone, aggregated and fragmented" do
+      sps = <<33::7, 1::9, 5>>
+      trail = <<1::7, 1::9, 5>>
+      aggregated = <<48::7, 1::9, 3::16, trail::binary, 3::16, sps::binary>>
+      assert H265.keyframe?(sps)
+      assert H265.keyframe?(<<19::7, 1::9, 5>>)
+      assert H265.keyframe?(aggregated)
+      assert H265.keyframe?(<<49::7, 1::9, 1::1, 0::1, 19::6, 5>>)
+      refute H265.keyframe?(<<49::7, 1::9, 0::1, 0::1, 19::6, 5>>)
+      refute H265.keyframe?(trail)
+
+      assert [<<0, 0, 0, 1, trail::binary, 0, 0, 0, 1, sps::binary>>] ==
+               depayload("video/H265", [Packet.new(aggregated, marker: true)])
+    end
+
+    test "small units share a packet" do
+      units = [<<32::7, 1::9, 1>>, <<33::7, 1::9, 2>>, <<19::7, 1::9, 3>>]
+      [{frame, [packet]}] = packetize("video/H265", [AnnexB.join(units)])
+      assert <<48::7, 1::9, 3::16, _::binary>> = packet.payload
+      assert [frame] == depayload("video/H265", [packet])
+    end
+  end
+
+  describe "telephone-event" do
+    defp telephone_event do
+      %RTPCodecParameters{
+        payload_type: 101,
+        mime_type: "audio/telephone-event",
+        clock_rate: 8000
+      }
+    end
+
+    property "every event comes back once, whatever is lost but one packet", [
+      code <- :proper_types.integer(0, 255),
+      duration <- :proper_types.integer(1, 6000),
+      kept <- :proper_types.integer(0, 1000)
+    ] do
+      {:ok, payloader} = Payloader.new(telephone_event())
+      {packets, _payloader} = Payloader.payload(payloader, %{code: code, duration: duration})
+      assert hd(packets).marker
+
+      assert {:ok, %{end: true, duration: ticks}} =
+               TelephoneEvent.parse(List.last(packets).payload)
+
+      assert ticks == duration * 8
+
+      one = Enum.at(packets, rem(kept, length(packets)))
+      name = TelephoneEvent.name(code)
+      assert {:ok, code} == TelephoneEvent.code(name)
+
+      for received <- [packets, [one]] do
+        {:ok, depayloader} = Depayloader.new(telephone_event())
+
+        {events, _depayloader} =
+          Enum.flat_map_reduce(received, depayloader, fn packet, depayloader ->
+            {event, depayloader} = Depayloader.depayload(depayloader, packet)
+            {List.wrap(event), depayloader}
+          end)
+
+        assert events == [%{code: code, event: name}]
+      end
+    end
+
+    test "the same digit twice is two events, and a long one is one" do
+      {:ok, depayloader} = Depayloader.new(telephone_event())
+
+      steps = [
+        {0, <<5, 0x0A, 0xFF, 0xFF>>, %{code: 5, event: "5"}},
+        # The next segment of the same event.
+        {65_535, <<5, 0x0A, 0, 100>>, nil},
+        {65_535, <<5, 0x8A, 0, 200>>, nil},
+        {70_000, <<5, 0x0A, 0, 100>>, %{code: 5, event: "5"}},
+        {70_000, "cut", nil},
+        {80_000, <<11, 0x0A, 0, 100>>, %{code: 11, event: "#"}}
+      ]
+
+      Enum.reduce(steps, depayloader, fn {timestamp, payload, expected}, depayloader ->
+        packet = Packet.new(payload, timestamp: timestamp)
+        assert {^expected, depayloader} = Depayloader.depayload(depayloader, packet)
+        depayloader
+      end)
+    end
+
+    test "what is no event raises" do
+      {:ok, payloader} = Payloader.new(telephone_event())
+
+      for event <- [
+            %{},
+            %{event: "E"},
+            %{code: 256},
+            %{code: 1, duration: 0},
+            %{code: 1, volume: 64}
+          ] do
+        assert_raise ArgumentError, fn -> Payloader.payload(payloader, event) end
+      end
+    end
+  end
+
+  describe "frames" do
+    defp frames(mime_type, packets) do
+      {frames, _depayloader} =
+        Enum.flat_map_reduce(packets, depayloader(mime_type), fn packet, depayloader ->
+          {frame, depayloader} = Depayloader.depayload_frame(depayloader, packet)
+          {List.wrap(frame), depayloader}
+        end)
+
+      frames
+    end
+
+    test "tell their timestamp, whether they are keyframes, and their layers" do
+      vp8 = Packet.new(<<0x90, 0xE0, 0x81, 0x02, 7, 0x40, 0x00>>, timestamp: 9, marker: true)
+
+      assert [%Frame{timestamp: 9, keyframe?: true, temporal_id: 1, picture_id: 0x102}] =
+               frames("video/VP8", [vp8])
+
+      vp9 = Packet.new(<<0xAC, 0x05, 0x40, 7, 0x86>>, marker: true)
+
+      assert [%Frame{keyframe?: false, spatial_id: 0, temporal_id: 2, picture_id: 5}] =
+               frames("video/VP9", [vp9])
+
+      h265 = Packet.new(<<19::7, 0::6, 2::3, 5>>, marker: true)
+      assert [%Frame{keyframe?: true, temporal_id: 1}] = frames("video/H265", [h265])
+
+      h264 = Packet.new(<<0x41, 5>>, marker: true)
+      assert [%Frame{keyframe?: false, temporal_id: nil}] = frames("video/H264", [h264])
+
+      # A frame OBU with temporal layer 1 and spatial layer 2.
+      av1 = Packet.new(<<0x10, 0x34, 0x30, 1>>, marker: true)
+
+      assert [%Frame{keyframe?: false, temporal_id: 1, spatial_id: 2}] =
+               frames("video/AV1", [av1])
+
+      assert [%Frame{data: "opus", keyframe?: true}] = frames("audio/opus", [Packet.new("opus")])
     end
   end
 end

@@ -5,7 +5,8 @@ defmodule ExWebRTC.RTP.AV1.Depayloader do
 
   @behaviour ExWebRTC.RTP.Depayloader.Codec
 
-  alias ExWebRTC.RTP.AV1
+  alias ExWebRTC.Media
+  alias ExWebRTC.Media.LEB128
 
   @temporal_delimiter <<0x12, 0x00>>
 
@@ -26,7 +27,7 @@ defmodule ExWebRTC.RTP.AV1.Depayloader do
   defp elements(1, data, elements) when data != "", do: {:ok, Enum.reverse([data | elements])}
 
   defp elements(count, data, elements) do
-    with {:ok, element, rest} <- AV1.take_sized(data),
+    with {:ok, element, rest} <- LEB128.take_sized(data),
          do: elements(max(count - 1, 0), rest, [element | elements])
   end
 
@@ -46,6 +47,12 @@ defmodule ExWebRTC.RTP.AV1.Depayloader do
   end
 
   defp join(_parts, _open, _unit), do: nil
+
+  @impl true
+  def describe(_payload, frame) do
+    {temporal_id, spatial_id} = Media.AV1.layer(frame)
+    [keyframe?: Media.AV1.keyframe?(frame), spatial_id: spatial_id, temporal_id: temporal_id]
+  end
 
   defp split_last(elements) do
     {whole, [open]} = Enum.split(elements, -1)
@@ -68,7 +75,7 @@ defmodule ExWebRTC.RTP.AV1.Depayloader do
     case rest do
       <<extension_header::binary-size(extension), data::binary>> ->
         header = <<f::1, type::4, extension::1, 1::1, reserved::1>>
-        [header, extension_header, AV1.leb128(byte_size(data)), data]
+        [header, extension_header, LEB128.encode(byte_size(data)), data]
 
       _too_short ->
         nil

@@ -6,7 +6,7 @@ defmodule ExWebRTC.RTP.AV1.Payloader do
 
   @behaviour ExWebRTC.RTP.Payloader.Codec
 
-  alias ExWebRTC.RTP.AV1
+  alias ExWebRTC.Media.LEB128
 
   @sequence_header 1
   @temporal_delimiter 2
@@ -19,7 +19,7 @@ defmodule ExWebRTC.RTP.AV1.Payloader do
   @min_fragment 4
 
   @impl true
-  def init, do: nil
+  def init(_codec), do: nil
 
   @impl true
   def payload(nil, temporal_unit, max_payload_size) do
@@ -32,7 +32,7 @@ defmodule ExWebRTC.RTP.AV1.Payloader do
       |> fill(room, room, [], [])
       |> Enum.with_index(fn {continues?, continued?, elements}, index ->
         first_of_sequence = if starts? and index == 0, do: 1, else: 0
-        elements = Enum.map(elements, &[AV1.leb128(byte_size(&1)), &1])
+        elements = Enum.map(elements, &[LEB128.encode(byte_size(&1)), &1])
 
         # W = 0: every element has its length.
         header = <<bit(continues?)::1, bit(continued?)::1, 0::2, first_of_sequence::1, 0::3>>
@@ -89,7 +89,7 @@ defmodule ExWebRTC.RTP.AV1.Payloader do
 
   defp obus(_rest), do: []
 
-  defp sized(1, data), do: AV1.take_sized(data)
+  defp sized(1, data), do: LEB128.take_sized(data)
   # Only the last OBU can be without a size.
   defp sized(0, data), do: {:ok, data, ""}
 

@@ -13,4 +13,10 @@ defmodule ExWebRTC.RTP.Depayloader.Codec do
 
   @doc "The frame that these parts make, or `nil` if they make none."
   @callback join(parts :: [term(), ...]) :: binary() | nil
+
+  @doc """
+  What `ExWebRTC.RTP.Frame` tells of a frame, read from the payload of its first packet and the frame
+  itself; `keyframe?` always.
+  """
+  @callback describe(payload :: binary(), frame :: binary()) :: keyword()
 end

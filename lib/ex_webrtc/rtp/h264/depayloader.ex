@@ -5,18 +5,17 @@ defmodule ExWebRTC.RTP.H264.Depayloader do
 
   @behaviour ExWebRTC.RTP.Depayloader.Codec
 
-  alias ExWebRTC.RTP.H264
+  alias ExWebRTC.RTP.NALPackets
 
   @stap_a 24
   @fu_a 28
-  @start_code <<0, 0, 0, 1>>
 
   @impl true
   def parse(<<_f::1, _nri::2, type::5, _rest::binary>> = unit) when type in 1..23,
-    do: {:any, {:unit, unit}}
+    do: {:any, {:units, [unit]}}
 
   def parse(<<_f::1, _nri::2, @stap_a::5, units::binary>>) do
-    case H264.aggregated(units, []) do
+    case NALPackets.aggregated(units) do
       {:ok, units} -> {:any, {:units, units}}
       :error -> :invalid
     end
@@ -34,20 +33,8 @@ defmodule ExWebRTC.RTP.H264.Depayloader do
   def parse(_payload), do: :invalid
 
   @impl true
-  def join(parts), do: join(parts, :outside, [])
+  defdelegate join(parts), to: NALPackets
 
-  defp join([{:unit, unit} | parts], :outside, frame),
-    do: join(parts, :outside, [frame, @start_code, unit])
-
-  defp join([{:units, units} | parts], :outside, frame),
-    do: join(parts, :outside, [frame | Enum.map(units, &[@start_code, &1])])
-
-  defp join([{:begin, data} | parts], :outside, frame),
-    do: join(parts, :inside, [frame, @start_code, data])
-
-  defp join([{:middle, data} | parts], :inside, frame), do: join(parts, :inside, [frame, data])
-  defp join([{:end, data} | parts], :inside, frame), do: join(parts, :outside, [frame, data])
-  defp join([], :outside, frame), do: IO.iodata_to_binary(frame)
-  # A fragment without its beginning or its end.
-  defp join(_parts, _state, _frame), do: nil
+  @impl true
+  def describe(_payload, frame), do: [keyframe?: ExWebRTC.Media.H264.keyframe?(frame)]
 end

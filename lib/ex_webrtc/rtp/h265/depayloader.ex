@@ -1,0 +1,50 @@
+defmodule ExWebRTC.RTP.H265.Depayloader do
+  @moduledoc false
+  # RFC 7798 without decoding order numbers: single NAL units, aggregation and fragmentation, to
+  # Annex B. As with H264 the payload does not say where a frame begins.
+
+  @behaviour ExWebRTC.RTP.Depayloader.Codec
+
+  alias ExWebRTC.RTP.NALPackets
+
+  @aggregation 48
+  @fragmentation 49
+
+  @impl true
+  def parse(<<_f::1, type::6, _layer::6, _tid::3, rest::binary>> = unit)
+      when type < @aggregation and rest != "",
+      do: {:any, {:units, [unit]}}
+
+  def parse(<<_f::1, @aggregation::6, _layer::6, _tid::3, units::binary>>) do
+    case NALPackets.aggregated(units) do
+      {:ok, units} -> {:any, {:units, units}}
+      :error -> :invalid
+    end
+  end
+
+  def parse(
+        <<f::1, @fragmentation::6, layer::6, tid::3, first::1, final::1, type::6, data::binary>>
+      )
+      when data != "" and not (first == 1 and final == 1) do
+    case {first, final} do
+      {1, 0} -> {:any, {:begin, <<f::1, type::6, layer::6, tid::3, data::binary>>}}
+      {0, 0} -> {:next, {:middle, data}}
+      {0, 1} -> {:next, {:end, data}}
+    end
+  end
+
+  def parse(_payload), do: :invalid
+
+  @impl true
+  defdelegate join(parts), to: NALPackets
+
+  @impl true
+  # The temporal id is sent plus one (ITU-T H.265 section 7.4.2.2); 0 is forbidden.
+  def describe(<<_f::1, _type::6, layer::6, tid::3, _rest::binary>>, frame) do
+    [
+      keyframe?: ExWebRTC.Media.H265.keyframe?(frame),
+      spatial_id: layer,
+      temporal_id: max(tid - 1, 0)
+    ]
+  end
+end

@@ -1,0 +1,69 @@
+defmodule ExWebRTC.RTP.NALPackets do
+  @moduledoc false
+  # How H264 and H265 put NAL units into packets alike: small neighbours together, large ones in
+  # pieces. What the headers look like is the codec's.
+
+  # A unit in an aggregation packet is behind 16 bits of length (RFC 6184 section 5.7.1, RFC 7798
+  # section 4.4.2).
+  @length_size 2
+  @max_unit_size 0xFFFF
+
+  @doc """
+  Groups of units in their order: units of one group fit `max_size` together with `header_size` and
+  their lengths; a unit that does not fit is alone.
+  """
+  @spec group([binary()], non_neg_integer(), pos_integer()) :: [[binary(), ...]]
+  def group(units, header_size, max_size),
+    do: group(units, header_size, max_size, [], header_size)
+
+  defp group([], _header_size, _max_size, [], _used), do: []
+  defp group([], _header_size, _max_size, open, _used), do: [Enum.reverse(open)]
+
+  defp group([unit | units], header_size, max_size, open, used) do
+    size = @length_size + byte_size(unit)
+
+    if open == [] or used + size <= max_size do
+      group(units, header_size, max_size, [unit | open], used + size)
+    else
+      [Enum.reverse(open) | group([unit | units], header_size, max_size, [], header_size)]
+    end
+  end
+
+  @doc "Units behind their lengths."
+  @spec aggregate([binary()]) :: iodata()
+  def aggregate(units), do: for(unit <- units, do: [<<byte_size(unit)::16>>, unit])
+
+  @doc "The units of an aggregation packet, without its header."
+  @spec aggregated(binary()) :: {:ok, [binary(), ...]} | :error
+  def aggregated(data), do: aggregated(data, [])
+
+  defp aggregated(<<size::16, unit::binary-size(size), rest::binary>>, units) when size > 0,
+    do: aggregated(rest, [unit | units])
+
+  defp aggregated("", [_ | _] = units), do: {:ok, Enum.reverse(units)}
+  defp aggregated(_rest, _units), do: :error
+
+  @doc "Whether a unit can be in an aggregation packet."
+  @spec aggregable?(binary()) :: boolean()
+  def aggregable?(unit), do: byte_size(unit) <= @max_unit_size
+
+  @doc """
+  Joins the parts of a frame to the byte stream format: `{:units, units}`, or a fragmented unit as
+  `{:begin, data}`, `{:middle, data}` and `{:end, data}`. `nil` if a fragment lacks another.
+  """
+  @spec join([term(), ...]) :: binary() | nil
+  def join(parts), do: join(parts, :outside, [])
+
+  @start_code <<0, 0, 0, 1>>
+
+  defp join([{:units, units} | parts], :outside, frame),
+    do: join(parts, :outside, [frame | Enum.map(units, &[@start_code, &1])])
+
+  defp join([{:begin, data} | parts], :outside, frame),
+    do: join(parts, :inside, [frame, @start_code, data])
+
+  defp join([{:middle, data} | parts], :inside, frame), do: join(parts, :inside, [frame, data])
+  defp join([{:end, data} | parts], :inside, frame), do: join(parts, :outside, [frame, data])
+  defp join([], :outside, frame), do: IO.iodata_to_binary(frame)
+  defp join(_parts, _state, _frame), do: nil
+end
