@@ -19,8 +19,9 @@ defmodule ExWebRTC.Media.H264 do
   def keyframe?(frame), do: frame |> AnnexB.units() |> Enum.any?(&(type(&1) == @idr))
 
   @doc """
-  Width, height (pixels), profile (`profile_idc`), `profile_level_id` (as in SDP) and level
-  (`level_idc`) of a frame with a sequence parameter set; `:error` without.
+  Width, height (pixels), profile (`profile_idc`), `profile_level_id` (as in SDP), level
+  (`level_idc`), chroma format and bit depths of a frame with a sequence parameter set; `:error`
+  without.
   """
   @spec parse_keyframe(binary()) :: {:ok, map()} | :error
   def parse_keyframe(frame) when is_binary(frame) do
@@ -71,6 +72,9 @@ defmodule ExWebRTC.Media.H264 do
           ((sps.height + 1) * 16 - (crop.top + crop.bottom) * unit_y),
       profile: profile,
       level: level,
+      chroma_format: sps.chroma,
+      bit_depth: sps.luma + 8,
+      chroma_bit_depth: sps.depth + 8,
       profile_level_id: Base.encode16(<<profile, constraints, level>>, case: :lower)
     }
   end
@@ -82,7 +86,7 @@ defmodule ExWebRTC.Media.H264 do
   defp crop_units(2), do: {2, 1}
   defp crop_units(_other), do: {1, 1}
 
-  defp chroma(bits, false, sps), do: {Map.put(sps, :chroma, 1), bits}
+  defp chroma(bits, false, sps), do: {Map.merge(sps, %{chroma: 1, luma: 0, depth: 0}), bits}
 
   defp chroma(bits, true, sps) do
     {sps, bits} = Bits.fields(bits, [chroma: :ue], sps)
