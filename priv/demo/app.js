@@ -51,6 +51,13 @@ function prefer(transceiver, name) {
   if (wanted.length) transceiver.setCodecPreferences?.([...wanted, ...repair]);
 }
 
+// Left alone, a browser begins with a small picture and takes half a minute to reach the camera's.
+async function sharp(sender) {
+  const parameters = sender.getParameters();
+  parameters.degradationPreference = "maintain-resolution";
+  await sender.setParameters(parameters).catch(() => {});
+}
+
 // ---- one tab: a form, a session, pictures, charts
 
 class Panel {
@@ -168,7 +175,10 @@ class Panel {
         streams: [stream],
         direction: this.receives ? "sendrecv" : "sendonly",
       });
-      if (track.kind === "video") prefer(transceiver, this.form.elements.codec.value);
+      if (track.kind === "video") {
+        prefer(transceiver, this.form.elements.codec.value);
+        await sharp(transceiver.sender);
+      }
     }
   }
 

@@ -1,6 +1,8 @@
-// A small line chart of the last minute, one sample a second and series.
+// A small line chart, one sample a second and series: at first the last twenty seconds fill its
+// width, then it takes in up to the last minute.
 
 const SAMPLES = 60;
+const FIRST = 20;
 
 export class Chart {
   constructor(parent, { title, unit, keys, digits = 0, least = 1 }) {
@@ -71,8 +73,11 @@ export class Chart {
     pen.scale(scale, scale);
 
     const top = ceiling(Math.max(this.least, ...this.series.flatMap(one => one.values.filter(v => v !== null))));
-    const y = value => height - 4 - (value / top) * (height - 16);
-    const x = (index, count) => width - (count - 1 - index) * (width / (SAMPLES - 1));
+    const [upper, lower] = [16, height - 16];
+    const y = value => lower - (value / top) * (lower - upper);
+    const span = Math.min(SAMPLES, Math.max(FIRST, ...this.series.map(one => one.values.length)));
+    // Room for the dot at the newest value.
+    const x = (index, count) => width - 4 - (count - 1 - index) * ((width - 4) / (span - 1));
 
     pen.strokeStyle = style.getPropertyValue("--line");
     pen.fillStyle = style.getPropertyValue("--soft");
@@ -85,23 +90,47 @@ export class Chart {
       pen.lineTo(width, line);
       pen.stroke();
     }
-    pen.fillText(`${top} ${this.unit}`, 0, 9);
+    pen.fillText(`${top} ${this.unit}`, 0, upper - 5);
+    pen.fillText(`${span} s ago`, 0, height - 2);
+    pen.textAlign = "right";
+    pen.fillText("now", width, height - 2);
+    pen.textAlign = "left";
 
     for (const one of this.series) {
       const color = style.getPropertyValue(`--${one.color}`);
       pen.strokeStyle = color;
       pen.lineWidth = 2;
       pen.lineJoin = "round";
+      pen.fillStyle = color;
+      for (const run of runs(one.values)) {
+        const points = run.map(index => [x(index, one.values.length), y(one.values[index])]);
+        pen.beginPath();
+        for (const point of points) pen.lineTo(...point);
+        pen.stroke();
+        pen.lineTo(points.at(-1)[0], lower);
+        pen.lineTo(points[0][0], lower);
+        pen.globalAlpha = 0.12;
+        pen.fill();
+        pen.globalAlpha = 1;
+      }
+      const last = one.values.length - 1;
+      if (last < 0 || one.values[last] === null) continue;
       pen.beginPath();
-      let down = false;
-      one.values.forEach((value, index) => {
-        if (value === null) down = false;
-        else if (down) pen.lineTo(x(index, one.values.length), y(value));
-        else { pen.moveTo(x(index, one.values.length), y(value)); down = true; }
-      });
-      pen.stroke();
+      pen.arc(x(last, one.values.length), y(one.values[last]), 3, 0, 2 * Math.PI);
+      pen.fill();
     }
   }
+}
+
+// The indices of values without a gap between them.
+function runs(values) {
+  const all = [];
+  values.forEach((value, index) => {
+    if (value === null) return;
+    if (index > 0 && values[index - 1] !== null) all.at(-1).push(index);
+    else all.push([index]);
+  });
+  return all;
 }
 
 // The next of 1, 2, 5 × 10ⁿ.

@@ -3,7 +3,7 @@ defmodule ExWebRTC.Interop.ChromiumTest do
 
   import ExWebRTC.Interop
 
-  alias ExWebRTC.Demo
+  alias ExWebRTC.{Demo, Native}
   alias ExWebRTC.Interop.Browser
 
   @moduletag :interop
@@ -164,8 +164,14 @@ defmodule ExWebRTC.Interop.ChromiumTest do
   end
 
   test "a browser that just goes away leaves nothing", %{base: base, demo: demo} do
+    processes = length(Process.list())
     chromium("data", base, %{sizes: [1], count: 1})
-    eventually(fn -> Demo.sessions(demo) == 0 end, 2_000)
+    # It said no goodbye: its silence has to be noticed.
+    assert Demo.sessions(demo) == 1
+    assert Native.connections() == 1
+    eventually(fn -> Demo.sessions(demo) == 0 end, 4_000)
+    eventually(fn -> Native.connections() == 0 end)
+    eventually(fn -> length(Process.list()) <= processes end)
   end
 
   describe "the page" do

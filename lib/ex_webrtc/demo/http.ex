@@ -21,6 +21,8 @@ defmodule ExWebRTC.Demo.HTTP do
     * `:port` - 0 for any free one
     * `:handler` - `(ExWebRTC.WHIP.Request.t() -> ExWebRTC.WHIP.Response.t())`, called in the
       connection's process
+    * `:max_connections` - default #{@max_connections}; further clients are told `503`
+    * `:timeouts` - default `Connection.timeouts/0`
   """
   def start_link(options),
     do: GenServer.start_link(__MODULE__, options, Keyword.take(options, [:name]))
@@ -40,9 +42,15 @@ defmodule ExWebRTC.Demo.HTTP do
            socket_options ++ Connection.socket_options()
          ) do
       {:ok, listener} ->
-        {:ok, connections} = Task.Supervisor.start_link(max_children: @max_connections)
+        {:ok, connections} =
+          Task.Supervisor.start_link(
+            max_children: Keyword.get(options, :max_connections, @max_connections)
+          )
+
         handler = Keyword.fetch!(options, :handler)
-        {:ok, _acceptor} = Task.start_link(fn -> accept(listener, connections, handler) end)
+        timeouts = Keyword.get(options, :timeouts, Connection.timeouts())
+        serve = &Connection.serve(&1, handler, timeouts)
+        {:ok, _acceptor} = Task.start_link(fn -> accept(listener, connections, serve) end)
         {:ok, {:inet.port(listener), listener}}
 
       {:error, reason} ->
@@ -53,11 +61,11 @@ defmodule ExWebRTC.Demo.HTTP do
   @impl true
   def handle_call(:port, _from, {{:ok, port}, _listener} = state), do: {:reply, port, state}
 
-  defp accept(listener, connections, handler) do
+  defp accept(listener, connections, serve) do
     case :gen_tcp.accept(listener) do
       {:ok, socket} ->
-        hand_over(socket, connections, handler)
-        accept(listener, connections, handler)
+        hand_over(socket, connections, serve)
+        accept(listener, connections, serve)
 
       {:error, :closed} ->
         :ok
@@ -65,17 +73,17 @@ defmodule ExWebRTC.Demo.HTTP do
       {:error, reason} when reason in [:emfile, :enfile, :enobufs, :enomem] ->
         # Nothing to do but wait until connections have ended.
         Process.sleep(100)
-        accept(listener, connections, handler)
+        accept(listener, connections, serve)
 
       {:error, _aborted} ->
-        accept(listener, connections, handler)
+        accept(listener, connections, serve)
     end
   end
 
-  defp hand_over(socket, connections, handler) do
+  defp hand_over(socket, connections, serve) do
     task = fn ->
       receive do
-        :yours -> Connection.serve(socket, handler)
+        :yours -> serve.(socket)
       end
     end
 
@@ -86,7 +94,7 @@ defmodule ExWebRTC.Demo.HTTP do
         send(pid, :yours)
 
       {:error, :max_children} ->
-        :gen_tcp.close(socket)
+        Connection.turn_away(socket)
     end
   end
 end

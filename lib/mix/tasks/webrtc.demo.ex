@@ -24,17 +24,19 @@ defmodule Mix.Tasks.Webrtc.Demo do
   def run(arguments) do
     options = parse(arguments)
     Mix.Task.run("app.start")
+    # A demo that cannot start must not take this process along: it has to say why.
+    Process.flag(:trap_exit, true)
 
     case ExWebRTC.Demo.start_link(
            ip: options.ip,
            port: options.port,
            pc_options: options.pc_options
          ) do
-      {:ok, _demo} ->
+      {:ok, demo} ->
         url = url(options.ip, ExWebRTC.Demo.port())
         Mix.shell().info("The demo is at #{url} (Ctrl-C twice ends it)")
         if options.open?, do: open(url)
-        unless iex?(), do: Process.sleep(:infinity)
+        unless iex?(), do: wait(demo)
 
       {:error, reason} ->
         Mix.raise("The demo cannot listen on port #{options.port}: #{explain(reason)}")
@@ -85,6 +87,12 @@ defmodule Mix.Tasks.Webrtc.Demo do
 
   defp url(ip, port) when tuple_size(ip) == 8, do: "http://[#{:inet.ntoa(ip)}]:#{port}"
   defp url(ip, port), do: "http://#{:inet.ntoa(ip)}:#{port}"
+
+  defp wait(demo) do
+    receive do
+      {:EXIT, ^demo, reason} -> Mix.raise("The demo ended: #{inspect(reason)}")
+    end
+  end
 
   defp explain(
          {:shutdown, {:failed_to_start_child, _child, {:shutdown, {:listen, :eaddrinuse}}}}

@@ -110,6 +110,60 @@ defmodule ExWebRTC.Demo.HTTPTest do
     assert {200, _, _} = HTTPClient.request(port, "GET", "/fine")
   end
 
+  describe "clients that only take time" do
+    setup do
+      options = [ip: {127, 0, 0, 1}, port: 0, handler: fn _ -> Response.text(200, "fine") end]
+      limits = [max_connections: 20, timeouts: %{idle: 300, request: 300}]
+      server = start_supervised!({HTTP, options ++ limits}, id: :limited)
+      %{port: HTTP.port(server)}
+    end
+
+    test "are told so after a while, however steadily their bytes drip in", %{port: port} do
+      head = HTTPClient.connect(port)
+      body = HTTPClient.connect(port)
+      :ok = :gen_tcp.send(head, "GET / HTTP/1.1\r\n")
+      :ok = :gen_tcp.send(body, HTTPClient.head("POST", "/", [{"Content-Length", 1_000_000}]))
+
+      for socket <- [head, body] do
+        assert {408, %{"connection" => "close"}, _} = drip(socket, "x-a: b\r\n")
+      end
+    end
+
+    test "lose a connection that they do not use", %{port: port} do
+      socket = HTTPClient.connect(port)
+      assert {:error, :closed} = :gen_tcp.recv(socket, 0, 5_000)
+    end
+
+    test "keep others out no longer than they may stay", %{port: port} do
+      for _ <- 1..20, do: :ok = port |> HTTPClient.connect() |> :gen_tcp.send("GET / HT")
+      # These many are all there may be; the rest is told so.
+      assert {503, _, _} =
+               port |> HTTPClient.connect() |> HTTPClient.read_one("") |> HTTPClient.parse()
+
+      assert eventually(fn -> match?({200, _, _}, HTTPClient.request(port, "GET", "/")) end)
+    end
+  end
+
+  # Sends on, one piece every few milliseconds, until there is an answer.
+  defp drip(socket, piece) do
+    case :gen_tcp.recv(socket, 0, 20) do
+      {:ok, answer} ->
+        socket |> HTTPClient.read_one(answer) |> HTTPClient.parse()
+
+      {:error, :timeout} ->
+        _ = :gen_tcp.send(socket, piece)
+        drip(socket, piece)
+    end
+  end
+
+  defp eventually(condition, tries \\ 300) do
+    cond do
+      condition.() -> true
+      tries == 0 -> false
+      true -> Process.sleep(10) && eventually(condition, tries - 1)
+    end
+  end
+
   test "says which port it cannot have", %{port: port} do
     Process.flag(:trap_exit, true)
 

@@ -29,4 +29,15 @@ defmodule Mix.Tasks.Webrtc.DemoTest do
       assert_raise Mix.Error, words, fn -> Demo.parse(arguments) end
     end
   end
+
+  test "says which port it cannot have, and what to do" do
+    {:ok, listener} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+    {:ok, port} = :inet.port(listener)
+
+    assert_raise Mix.Error, ~r/port #{port}: it is taken. Choose another with --port/, fn ->
+      Demo.run(["--port", "#{port}"])
+    end
+
+    :gen_tcp.close(listener)
+  end
 end

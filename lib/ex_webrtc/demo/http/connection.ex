@@ -11,9 +11,8 @@ defmodule ExWebRTC.Demo.HTTP.Connection do
   @max_head_bytes 32 * 1024
   @max_headers 100
   @max_body_bytes 1024 * 1024
-  # Between requests, and for one whole request.
-  @idle_timeout 60_000
-  @request_timeout 15_000
+  # Between requests, and for one whole request, however slowly its bytes drip in.
+  @timeouts %{idle: 60_000, request: 15_000}
   @send_timeout 15_000
 
   @reasons %{
@@ -50,15 +49,22 @@ defmodule ExWebRTC.Demo.HTTP.Connection do
     ]
   end
 
+  @doc "How long a client may take, in milliseconds: between requests, and for a whole one."
+  @spec timeouts() :: %{idle: timeout(), request: timeout()}
+  def timeouts, do: @timeouts
+
   @doc "Serves a connection until it ends."
-  @spec serve(:gen_tcp.socket(), (Request.t() -> Response.t())) :: :ok
-  def serve(socket, handler) do
-    case read_request(socket) do
+  @spec serve(:gen_tcp.socket(), (Request.t() -> Response.t()), %{
+          idle: timeout(),
+          request: timeout()
+        }) :: :ok
+  def serve(socket, handler, timeouts) do
+    case read_request(socket, timeouts) do
       {:ok, request, keep_alive?} ->
         response = run(handler, request)
 
         case write(socket, response, request.method, keep_alive?) do
-          :ok when keep_alive? -> serve(socket, handler)
+          :ok when keep_alive? -> serve(socket, handler, timeouts)
           _ended -> close(socket)
         end
 
@@ -71,6 +77,13 @@ defmodule ExWebRTC.Demo.HTTP.Connection do
     end
   end
 
+  @doc "Tells a client that there are too many. Nobody waits for its request: it may miss the answer."
+  @spec turn_away(:gen_tcp.socket()) :: :ok
+  def turn_away(socket) do
+    _ = write(socket, Response.text(503, "too many connections"), "GET", false)
+    :gen_tcp.close(socket)
+  end
+
   # A handler that crashes costs its request, and is logged as any crash is.
   defp run(handler, request) do
     handler.(request)
@@ -81,12 +94,12 @@ defmodule ExWebRTC.Demo.HTTP.Connection do
       Response.text(500, "this request made the server stumble")
   end
 
-  defp read_request(socket) do
+  defp read_request(socket, timeouts) do
     :ok = unwrap(:inet.setopts(socket, packet: :http_bin))
 
-    case :gen_tcp.recv(socket, 0, @idle_timeout) do
+    case :gen_tcp.recv(socket, 0, timeouts.idle) do
       {:ok, {:http_request, method, target, version}} ->
-        deadline = now() + @request_timeout
+        deadline = now() + timeouts.request
         read_rest(socket, to_string(method), target, version, deadline)
 
       {:ok, {:http_error, _line}} ->
