@@ -26,7 +26,9 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   @typedoc """
   A STUN or TURN server: one URL or several (RFC 7064, RFC 7065), and for TURN its credentials.
 
-  URLs look like `"stun:stun.example.org:3478"` or `"turn:turn.example.org?transport=tcp"`.
+  URLs look like `"stun:stun.example.org:3478"`, `"turn:turn.example.org"` (UDP),
+  `"turn:turn.example.org?transport=tcp"` or `"turns:turn.example.org"` (TLS). Eight URLs are asked
+  at most. One that gives no candidate within five seconds is told with `:ice_candidate_error`.
   """
   @type ice_server() :: %{
           required(:urls) => String.t() | [String.t()],
@@ -70,12 +72,15 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     `{name, node}`. Default: the caller.
   - `ice_servers`: STUN and TURN servers to gather candidates from. Default `[]`: host candidates
     only, which do not reach through a NAT.
+  - `ice_tls_ca_pem`: the authorities that must vouch for `turns:` servers, as PEM. Default `nil`:
+    those that the system trusts (Debian: `ca-certificates`).
   - `ice_transport_policy`: `:relay` uses candidates of TURN servers only, and so hides the
     addresses of this host. Default `:all`.
   - `ice_ip_filter`: called with each address of this host; `false` keeps it out of the candidates.
     Default: every usable address.
   - `ice_port_range`: local UDP ports to choose from, any enumerable. A connection takes one port
-    per address; when all are taken, it gathers no host candidates. Default `[0]`: any free port.
+    per address; when all are taken, it gathers no candidates on that address, and says so with
+    `:ice_candidate_error` (code 701, no URL) and in the log. Default `[0]`: any free port.
   - `ice_aggressive_nomination`: as controlling agent, take the first pair that works, rather than
     wait for a better one. Connects faster, but may start on a slower path. Default `true`.
   - `host_to_srflx_ip_mapper`: called with each address of this host; a public address in return
@@ -108,6 +113,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   @type options() :: [
           controlling_process: Process.dest(),
           ice_servers: [ice_server()],
+          ice_tls_ca_pem: String.t() | nil,
           ice_transport_policy: :all | :relay,
           ice_ip_filter: (:inet.ip_address() -> boolean()) | nil,
           ice_port_range: Enumerable.t(),
@@ -137,6 +143,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   @type t() :: %__MODULE__{
           controlling_process: Process.dest(),
           ice_servers: [ice_server()],
+          ice_tls_ca_pem: String.t() | nil,
           ice_transport_policy: :all | :relay,
           ice_ip_filter: (:inet.ip_address() -> boolean()) | nil,
           ice_port_range: Enumerable.t(),
@@ -163,6 +170,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   defstruct [
     :controlling_process,
     :ice_ip_filter,
+    :ice_tls_ca_pem,
     :host_to_srflx_ip_mapper,
     :dtls_role,
     ice_servers: [],
@@ -268,6 +276,14 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     a list of maps with :urls (a string or a list of strings that begin with #{Enum.join(@url_schemes, ", ")}), \
     and with strings under :username and :credential for TURN\
     """)
+  end
+
+  defp parse_option(:ice_tls_ca_pem, value) do
+    check(
+      value == nil or (is_binary(value) and value =~ "-----BEGIN CERTIFICATE-----"),
+      value,
+      "certificates in one PEM string"
+    )
   end
 
   defp parse_option(:ice_transport_policy, value), do: one_of(value, [:all, :relay])
@@ -428,6 +444,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   def to_native(%__MODULE__{} = config) do
     %{
       ice_servers: Enum.map(config.ice_servers, &native_ice_server/1),
+      ice_tls_ca_pem: config.ice_tls_ca_pem,
       ice_transport_policy: config.ice_transport_policy,
       host_addresses: nil,
       ice_ports: config.ice_port_range |> Enum.reject(&(&1 == 0)) |> Enum.uniq(),

@@ -6,7 +6,8 @@
 //! | [`Connection`] | the handle: submits from any thread, closes when the last one is dropped |
 //! | `queue` | bounded way from the handles of a connection to its shard |
 //! | `shard` | the event loop: one task per connection, its sockets, its timer |
-//! | `gather` | candidates: host, server-reflexive, `.local` names |
+//! | `gather` | candidates: host, server-reflexive, relayed, `.local` names |
+//! | `stream` | TCP and TLS, cut into messages |
 //! | `panic_guard` | what a panic in one connection's step does, and what it does not |
 //!
 //! A connection lives on one shard for all its life and is owned by its task there: an
@@ -23,6 +24,7 @@ mod panic_guard;
 mod queue;
 mod runtime;
 mod shard;
+mod stream;
 
 pub use connection::{Connection, SubmitError};
 pub use gather::interfaces::host_addresses;

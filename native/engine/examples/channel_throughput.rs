@@ -18,6 +18,7 @@ const DELAY: Duration = Duration::from_micros(100);
 fn config() -> Config {
     Config {
         ice_servers: vec![],
+        ice_tls_ca_pem: None,
         ice_transport_policy: IceTransportPolicy::All,
         host_addresses: None,
         ice_ports: vec![],

@@ -9,6 +9,9 @@ use std::net::IpAddr;
 pub struct Config {
     /// STUN and TURN servers to gather candidates from.
     pub ice_servers: Vec<IceServer>,
+    /// Authorities that TURN servers over TLS must be certified by, as PEM; `None` for the
+    /// system's.
+    pub ice_tls_ca_pem: Option<String>,
     /// `relay` gathers and uses relayed candidates only.
     pub ice_transport_policy: IceTransportPolicy,
     /// The host addresses that passed `ice_ip_filter`, with what `host_to_srflx_ip_mapper` said

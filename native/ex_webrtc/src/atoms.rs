@@ -169,6 +169,7 @@ rustler::atoms! {
     dtls_role,
     features,
     host_addresses,
+    ice_tls_ca_pem,
     ice_aggressive_nomination,
     ice_lite,
     ice_ports,

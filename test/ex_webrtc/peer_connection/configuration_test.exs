@@ -171,6 +171,7 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
           ice_servers: [%{urls: "turn:a"}],
           ice_servers: [%{urls: "turn:a", username: :user, credential: "x"}],
           ice_transport_policy: :host,
+          ice_tls_ca_pem: "certificate",
           ice_ip_filter: :all,
           host_to_srflx_ip_mapper: %{},
           ice_port_range: 5000,

@@ -1,30 +1,34 @@
-//! Candidates: host addresses, what STUN servers see, and the `.local` names of peers.
+//! Candidates: host addresses, what STUN servers see, what TURN servers relay, and the `.local`
+//! names of peers.
 
 pub mod dns;
 pub mod interfaces;
 pub mod mdns;
+mod servers;
 mod stun;
+mod turn;
 
 use crate::queue::{Queue, Submission};
 use crate::shard::sockets::Sockets;
 use dns::Dns;
 use engine::Engine;
 use engine::event::{IceCandidateError, Sink};
+use engine::outbox::Outbox;
 use engine::transport::{LocalCandidate, LocalCandidateKind};
-use engine::w3c::{IceServer, IceTransportPolicy};
+use engine::w3c::IceTransportPolicy;
 use interfaces::host_addresses;
 use mdns::Resolver;
+use servers::{Protocol, Server, servers};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use stun::{Outcome, Transactions};
+use turn::{RelayEvent, Relayed, Relays, Security};
 
 /// A round of gathering ends after this long, whoever has not answered. `disconnected` peers and
 /// applications that wait for `complete` should not wait for a dead server.
 const MAX_ROUND: Duration = Duration::from_secs(5);
-
-/// STUN servers that are asked; each costs requests from every host address.
-const MAX_SERVERS: usize = 8;
 
 /// `.local` names of one connection that are looked up at a time. A browser sends one for each of
 /// its addresses.
@@ -47,7 +51,27 @@ pub struct Round<'a> {
 #[derive(Default)]
 pub struct Gatherer {
     round: Option<Gathering>,
+    relays: Relays,
     mdns_waiting: usize,
+}
+
+/// Whose a datagram is.
+pub enum Destination {
+    /// The engine's.
+    Engine,
+    /// A STUN server's answer, for [`Gatherer::answered`].
+    Answer(Outcome),
+    /// A TURN server's, and taken.
+    Taken,
+    /// The engine's, relayed: it came to the relayed address, from the peer, and is this part.
+    Relayed {
+        /// Its local address.
+        relayed: SocketAddr,
+        /// Its remote address.
+        peer: SocketAddr,
+        /// Its place in the datagram.
+        range: std::ops::Range<usize>,
+    },
 }
 
 /// A round that waits for servers.
@@ -57,13 +81,6 @@ struct Gathering {
     hosts: Vec<SocketAddr>,
     servers: Vec<Server>,
     transactions: Transactions,
-}
-
-struct Server {
-    url: String,
-    host: String,
-    port: u16,
-    resolved: bool,
 }
 
 impl Gatherer {
@@ -79,16 +96,16 @@ impl Gatherer {
     ) {
         let config = round.engine.config();
         let relay_only = matches!(config.ice_transport_policy, IceTransportPolicy::Relay);
-        let hosts = if relay_only {
-            Vec::new()
-        } else {
-            gather_hosts(now, generation, round)
-        };
-        let servers = if relay_only {
-            Vec::new()
-        } else {
-            stun_servers(&round.engine.config().ice_servers)
-        };
+        let (mut servers, unusable) = servers(&config.ice_servers);
+        if relay_only {
+            servers.retain(|server| server.protocol != Protocol::Stun);
+        }
+        // Where only relayed candidates are wanted, TURN over UDP still needs the sockets.
+        let hosts = gather_hosts(now, generation, !relay_only, round);
+        for (url, reason) in unusable {
+            no_answer(generation, url, None, reason, round);
+        }
+        self.relays.announce();
         let gathering = Gathering {
             generation,
             deadline: now + MAX_ROUND,
@@ -129,40 +146,155 @@ impl Gatherer {
         entry.resolved = true;
         match addresses {
             Ok(addresses) => {
-                for local in &gathering.hosts {
-                    let remote = addresses.iter().find(|remote| can_reach(*local, **remote));
-                    if let Some(remote) = remote {
-                        gathering.transactions.begin(now, server, *local, *remote);
-                    }
+                if !self.ask(now, server, &addresses, round) {
+                    let url = self.url(server);
+                    let reason = "no address of ours reaches the server".to_owned();
+                    no_answer(generation, url, None, reason, round);
                 }
-                transmit(gathering, round);
             }
             Err(reason) => {
-                let error = IceCandidateError {
-                    address: None,
-                    port: None,
-                    url: entry.url.clone(),
-                    error_code: NO_ANSWER,
-                    error_text: reason,
-                };
-                round.engine.candidate_error(generation, error, round.sink);
+                let url = entry.url.clone();
+                no_answer(generation, url, None, reason, round);
             }
         }
         self.finish(now, round);
     }
 
-    /// A server's answer, or `None` where the datagram is for ICE.
+    /// Asks a server for its kind of candidate; false where that cannot be done from here.
+    fn ask(
+        &mut self,
+        now: Instant,
+        server: usize,
+        addresses: &[SocketAddr],
+        round: &mut Round<'_>,
+    ) -> bool {
+        let Some(gathering) = self.round.as_mut() else {
+            return true;
+        };
+        let Some(entry) = gathering.servers.get(server) else {
+            return true;
+        };
+        let relays = &mut self.relays;
+        let security = match &entry.protocol {
+            Protocol::Stun | Protocol::TurnUdp(_) => {
+                let mut asked = false;
+                for local in &gathering.hosts {
+                    let reachable = |remote: &&SocketAddr| can_reach(local.ip(), remote.ip());
+                    let Some(remote) = addresses.iter().find(reachable) else {
+                        continue;
+                    };
+                    asked = true;
+                    match &entry.protocol {
+                        Protocol::TurnUdp(turn) => relays.allocate_udp(now, turn, *local, *remote),
+                        _ => gathering.transactions.begin(now, server, *local, *remote),
+                    }
+                }
+                transmit(gathering, round);
+                return asked;
+            }
+            Protocol::TurnTcp(_) => Security::None,
+            Protocol::TurnTls(_) => Security::Tls {
+                server_name: entry.host.clone(),
+                ca_pem: round.engine.config().ice_tls_ca_pem.clone(),
+            },
+        };
+        let (Protocol::TurnTcp(turn) | Protocol::TurnTls(turn)) = &entry.protocol else {
+            return true;
+        };
+        // Without a filter the system picks the address that the server is best reached from.
+        let locals: Option<Vec<IpAddr>> = round
+            .engine
+            .config()
+            .host_addresses
+            .as_ref()
+            .map(|allowed| allowed.iter().map(|(ip, _)| *ip).collect());
+        if locals.as_ref().is_some_and(Vec::is_empty) {
+            return false;
+        }
+        let locals = locals.unwrap_or_default();
+        relays.allocate_stream(now, turn, locals, addresses.to_vec(), security);
+        true
+    }
+
+    fn url(&self, server: usize) -> String {
+        let gathering = self.round.as_ref();
+        gathering
+            .and_then(|gathering| gathering.servers.get(server))
+            .map(|server| server.url.clone())
+            .unwrap_or_default()
+    }
+
+    /// Whose a datagram is: the engine's, but for answers of servers.
     pub fn handle_datagram(
         &mut self,
         now: Instant,
         local: SocketAddr,
         remote: SocketAddr,
         datagram: &[u8],
-    ) -> Option<Outcome> {
-        self.round
-            .as_mut()?
-            .transactions
-            .handle_datagram(now, local, remote, datagram)
+    ) -> Destination {
+        let answer = self.round.as_mut().and_then(|round| {
+            round
+                .transactions
+                .handle_datagram(now, local, remote, datagram)
+        });
+        if let Some(answer) = answer {
+            return Destination::Answer(answer);
+        }
+        if self.relays.is_empty() {
+            return Destination::Engine;
+        }
+        match self.relays.handle_datagram(now, local, remote, datagram) {
+            Relayed::NotOurs => Destination::Engine,
+            Relayed::Consumed => Destination::Taken,
+            Relayed::Data {
+                relayed,
+                peer,
+                range,
+            } => Destination::Relayed {
+                relayed,
+                peer,
+                range,
+            },
+        }
+    }
+
+    /// Serves the connections to TURN servers; what came through them is handed to `each` with
+    /// its local and its remote address. True where something happened.
+    pub fn poll_streams(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        each: impl FnMut(SocketAddr, SocketAddr, &mut [u8]),
+    ) -> bool {
+        !self.relays.is_empty() && self.relays.poll_streams(cx, now, each)
+    }
+
+    /// Lets TURN requests out and tells what became of allocations; after every step.
+    pub fn serve_relays(&mut self, now: Instant, round: &mut Round<'_>) {
+        if self.relays.is_empty() && self.round.is_none() {
+            return;
+        }
+        self.finish(now, round);
+    }
+
+    /// Whether [`Self::wrap`] may have something to do.
+    pub fn relays(&self) -> bool {
+        !self.relays.is_empty()
+    }
+
+    /// Gives datagrams of relayed candidates to their servers.
+    pub fn wrap(&mut self, now: Instant, outbox: &mut Outbox) {
+        self.relays.wrap(now, outbox);
+        self.relays.flush(outbox);
+    }
+
+    /// Ends everything; the last messages to servers leave with the outbox.
+    pub fn release(&mut self, now: Instant, outbox: &mut Outbox) {
+        // Whoever writes last to a stream wants it written.
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.relays.poll_streams(&mut nobody, now, |_, _, _| {});
+        self.relays.release(outbox);
+        *self = Self::default();
     }
 
     /// Carries out what [`Self::handle_datagram`] found.
@@ -176,13 +308,18 @@ impl Gatherer {
 
     /// When [`Self::handle_timeout`] has work.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let gathering = self.round.as_ref()?;
-        let next = gathering.transactions.poll_timeout();
-        Some(next.map_or(gathering.deadline, |next| next.min(gathering.deadline)))
+        let gathering = self.round.as_ref();
+        let transactions = gathering.and_then(|it| it.transactions.poll_timeout());
+        let deadline = gathering.map(|gathering| gathering.deadline);
+        [transactions, deadline, self.relays.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Asks again, or gives up.
     pub fn handle_timeout(&mut self, now: Instant, round: &mut Round<'_>) {
+        self.relays.handle_timeout(now);
         let Some(gathering) = self.round.as_mut() else {
             return;
         };
@@ -193,8 +330,9 @@ impl Gatherer {
         transmit(gathering, round);
         if gathering.deadline <= now {
             give_up(gathering, round);
+            self.relays.give_up();
         }
-        self.finish(now, round);
+        self.serve_relays(now, round);
     }
 
     /// Has a `.local` name looked up; the answer comes through the queue.
@@ -224,10 +362,18 @@ impl Gatherer {
         self.mdns_waiting = self.mdns_waiting.saturating_sub(1);
     }
 
-    /// Says that the round is complete, once nobody is waited for.
+    /// Tells what became of allocations, and that the round is complete once nobody is waited for.
     fn finish(&mut self, now: Instant, round: &mut Round<'_>) {
+        self.relays.flush(round.engine.outbox());
+        while let Some(event) = self.relays.poll_event() {
+            if let Some(gathering) = &self.round {
+                relay_event(now, gathering.generation, event, round);
+            }
+        }
+        let relays = self.relays.is_asking();
         let done = |gathering: &mut Gathering| {
-            gathering.transactions.is_empty()
+            !relays
+                && gathering.transactions.is_empty()
                 && gathering.servers.iter().all(|server| server.resolved)
         };
         if let Some(gathering) = self.round.take_if(done) {
@@ -239,7 +385,12 @@ impl Gatherer {
 }
 
 /// Opens the sockets and reports the host candidates, each with what the mapper made of it.
-fn gather_hosts(now: Instant, generation: u32, round: &mut Round<'_>) -> Vec<SocketAddr> {
+fn gather_hosts(
+    now: Instant,
+    generation: u32,
+    announce: bool,
+    round: &mut Round<'_>,
+) -> Vec<SocketAddr> {
     let Round {
         engine,
         sockets,
@@ -256,6 +407,9 @@ fn gather_hosts(now: Instant, generation: u32, round: &mut Round<'_>) -> Vec<Soc
         match sockets.ensure(ip, &engine.config().ice_ports) {
             Ok(base) => {
                 hosts.push(base);
+                if !announce {
+                    continue;
+                }
                 let host = LocalCandidate {
                     kind: LocalCandidateKind::Host,
                     address: base,
@@ -289,37 +443,72 @@ fn gather_hosts(now: Instant, generation: u32, round: &mut Round<'_>) -> Vec<Soc
     hosts
 }
 
-/// The STUN servers of a configuration. TURN, and STUN over TLS, are not gathered from here.
-fn stun_servers(servers: &[IceServer]) -> Vec<Server> {
-    use rtc_ice::url::{ProtoType, SchemeType};
-    let mut found = Vec::new();
-    for server in servers {
-        let urls = match server.urls() {
-            Ok(urls) => urls,
-            Err(error) => {
-                // The configuration was checked; an entry that still fails is left out.
-                log::warn!("ICE server {:?} is not usable: {error}", server.urls);
-                continue;
-            }
-        };
-        for (url, text) in urls.into_iter().zip(&server.urls) {
-            if url.scheme == SchemeType::Stun && url.proto == ProtoType::Udp {
-                found.push(Server {
-                    url: text.clone(),
-                    host: url.host,
-                    port: url.port,
-                    resolved: false,
-                });
-            }
-        }
-    }
-    found.truncate(MAX_SERVERS);
-    found
+/// Whether a request from `local` can get to `remote` at all.
+fn can_reach(local: IpAddr, remote: IpAddr) -> bool {
+    local.is_ipv4() == remote.is_ipv4() && (!local.is_loopback() || remote.is_loopback())
 }
 
-/// Whether a request from `local` can get to `remote` at all.
-fn can_reach(local: SocketAddr, remote: SocketAddr) -> bool {
-    local.is_ipv4() == remote.is_ipv4() && (!local.ip().is_loopback() || remote.ip().is_loopback())
+/// `RTCPeerConnectionIceErrorEvent` where no server has answered.
+fn no_answer(
+    generation: u32,
+    url: String,
+    local: Option<SocketAddr>,
+    reason: String,
+    round: &mut Round<'_>,
+) {
+    let error = IceCandidateError {
+        address: local.map(|local| local.ip().to_string()),
+        port: local.map(|local| local.port()),
+        url,
+        error_code: NO_ANSWER,
+        error_text: reason,
+    };
+    round.engine.candidate_error(generation, error, round.sink);
+}
+
+/// Reports what became of an allocation.
+fn relay_event(now: Instant, generation: u32, event: RelayEvent, round: &mut Round<'_>) {
+    match event {
+        RelayEvent::Allocated {
+            url,
+            relayed,
+            reflexive,
+        } => {
+            let reflexive = reflexive.filter(|(mapped, base)| mapped != base);
+            let found = reflexive.map(|(address, base)| LocalCandidate {
+                kind: LocalCandidateKind::ServerReflexive,
+                address,
+                base,
+                url: Some(url.clone()),
+            });
+            let relay = LocalCandidate {
+                kind: LocalCandidateKind::Relay,
+                address: relayed,
+                base: relayed,
+                url: Some(url),
+            };
+            for candidate in found.into_iter().chain([relay]) {
+                round
+                    .engine
+                    .local_candidate(now, generation, candidate, round.sink);
+            }
+        }
+        RelayEvent::Failed {
+            url,
+            local,
+            code,
+            reason,
+        } => {
+            let error = IceCandidateError {
+                address: local.map(|local| local.ip().to_string()),
+                port: local.map(|local| local.port()),
+                url,
+                error_code: code.unwrap_or(NO_ANSWER),
+                error_text: reason,
+            };
+            round.engine.candidate_error(generation, error, round.sink);
+        }
+    }
 }
 
 /// Lets the requests leave with the engine's datagrams.
@@ -385,15 +574,8 @@ fn give_up(gathering: &mut Gathering, round: &mut Round<'_>) {
         .filter(|server| !server.resolved)
     {
         server.resolved = true;
-        let error = IceCandidateError {
-            address: None,
-            port: None,
-            url: server.url.clone(),
-            error_code: NO_ANSWER,
-            error_text: "the name of the server could not be looked up in time".to_owned(),
-        };
-        round
-            .engine
-            .candidate_error(gathering.generation, error, round.sink);
+        let reason = "the name of the server could not be looked up in time".to_owned();
+        let url = server.url.clone();
+        no_answer(gathering.generation, url, None, reason, round);
     }
 }

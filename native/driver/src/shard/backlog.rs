@@ -91,6 +91,14 @@ impl Backlog {
         self.clear(outbox);
     }
 
+    /// Forgets what has left already, so that the rest can be rewritten.
+    pub fn forget_sent(&mut self, outbox: &mut Outbox) {
+        outbox
+            .segments
+            .drain(..self.sent.min(outbox.segments.len()));
+        self.sent = 0;
+    }
+
     /// Polls the socket that is waited for; the caller sends again when it is ready.
     pub fn poll_writable(
         &mut self,

@@ -5,7 +5,7 @@ use super::receive::{Received, receive};
 use super::sockets::Sockets;
 use super::timer::Timer;
 use super::{Counted, Neighbourhood, Opening};
-use crate::gather::{Gatherer, Round};
+use crate::gather::{Destination, Gatherer, Round};
 use crate::mailbox::Mailbox;
 use crate::panic_guard;
 use crate::queue::{Queue, Submission, Taken};
@@ -154,6 +154,7 @@ impl<M: Mailbox> Task<M> {
 
         if worked {
             live.engine.flush(now, &mut self.mailbox);
+            live.serve_relays(now, &mut self.mailbox);
             live.act(now, &self.neighbourhood, &self.queue, &mut self.mailbox);
         }
         live.send(now);
@@ -282,6 +283,8 @@ impl Live {
         self.engine.handle_command(now, id, Command::Close, sink);
         self.engine.flush(now, sink);
         self.send(now);
+        self.gatherer.release(now, self.engine.outbox());
+        self.send(now);
         self.release();
     }
 
@@ -309,8 +312,20 @@ impl Live {
                 let received = receive(socket, |remote, datagram| {
                     worked = true;
                     match gatherer.handle_datagram(now, local, remote, datagram) {
-                        Some(answer) => answers.push(answer),
-                        None => engine.handle_datagram(now, local, remote, datagram, sink),
+                        Destination::Engine => {
+                            engine.handle_datagram(now, local, remote, datagram, sink);
+                        }
+                        Destination::Answer(answer) => answers.push(answer),
+                        Destination::Taken => {}
+                        Destination::Relayed {
+                            relayed,
+                            peer,
+                            range,
+                        } => {
+                            if let Some(data) = datagram.get_mut(range) {
+                                engine.handle_datagram(now, relayed, peer, data, sink);
+                            }
+                        }
                     }
                 });
                 if received == Received::Batch {
@@ -319,6 +334,9 @@ impl Live {
                 }
             }
         }
+        worked |= gatherer.poll_streams(cx, now, |local, remote, datagram| {
+            engine.handle_datagram(now, local, remote, datagram, sink);
+        });
         for answer in answers {
             gatherer.answered(
                 now,
@@ -410,7 +428,28 @@ impl Live {
         }
     }
 
+    fn serve_relays(&mut self, now: Instant, sink: &mut dyn Sink) {
+        let Self {
+            engine,
+            sockets,
+            gatherer,
+            ..
+        } = self;
+        gatherer.serve_relays(
+            now,
+            &mut Round {
+                engine,
+                sockets,
+                sink,
+            },
+        );
+    }
+
     fn send(&mut self, now: Instant) {
+        if self.gatherer.relays() {
+            self.backlog.forget_sent(self.engine.outbox());
+            self.gatherer.wrap(now, self.engine.outbox());
+        }
         self.backlog.send(now, self.engine.outbox(), &self.sockets);
     }
 

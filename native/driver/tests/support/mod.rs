@@ -112,6 +112,7 @@ pub fn config() -> Config {
     };
     Config {
         ice_servers: Vec::new(),
+        ice_tls_ca_pem: None,
         ice_transport_policy: IceTransportPolicy::All,
         host_addresses: Some(vec![(IpAddr::V4(Ipv4Addr::LOCALHOST), None)]),
         ice_ports: Vec::new(),
@@ -293,7 +294,16 @@ impl Peer {
 
     /// An offer with all its candidates.
     pub fn offer(&mut self) -> SessionDescription {
-        let offer = self.description(Command::CreateOffer { ice_restart: false });
+        self.offered(false)
+    }
+
+    /// An offer that restarts ICE, with all its candidates.
+    pub fn restart_offer(&mut self) -> SessionDescription {
+        self.offered(true)
+    }
+
+    fn offered(&mut self, ice_restart: bool) -> SessionDescription {
+        let offer = self.description(Command::CreateOffer { ice_restart });
         self.request(Command::SetLocalDescription(Some(offer)))
             .unwrap();
         self.wait_until_gathered();

@@ -21,6 +21,7 @@ mod sending;
 fn config() -> Config {
     Config {
         ice_servers: vec![],
+        ice_tls_ca_pem: None,
         ice_transport_policy: IceTransportPolicy::All,
         host_addresses: None,
         ice_ports: vec![],

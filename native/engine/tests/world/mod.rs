@@ -138,6 +138,7 @@ pub fn codec(payload_type: u8, mime_type: &str, clock_rate: u32, channels: Optio
 pub fn config() -> Config {
     Config {
         ice_servers: Vec::new(),
+        ice_tls_ca_pem: None,
         ice_transport_policy: IceTransportPolicy::All,
         host_addresses: None,
         ice_ports: Vec::new(),

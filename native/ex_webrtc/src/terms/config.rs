@@ -24,6 +24,7 @@ pub fn config(term: Term<'_>) -> NifResult<Decoded> {
     let boolean = |key| get(key)?.decode::<bool>();
     let config = Config {
         ice_servers: list(get(atoms::ice_servers())?, ice_server)?,
+        ice_tls_ca_pem: optional(get(atoms::ice_tls_ca_pem())?, |pem| pem.decode())?,
         ice_transport_policy: ice_transport_policy(get(atoms::ice_transport_policy())?)?,
         host_addresses: optional(get(atoms::host_addresses())?, host_addresses)?,
         ice_ports: list(get(atoms::ice_ports())?, number)?,

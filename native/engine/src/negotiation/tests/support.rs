@@ -39,6 +39,7 @@ pub fn config() -> Config {
     };
     Config {
         ice_servers: Vec::new(),
+        ice_tls_ca_pem: None,
         ice_transport_policy: IceTransportPolicy::All,
         host_addresses: None,
         ice_ports: Vec::new(),

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 pub fn config() -> Config {
     Config {
+        ice_tls_ca_pem: None,
         ice_servers: vec![],
         ice_transport_policy: Default::default(),
         host_addresses: None,

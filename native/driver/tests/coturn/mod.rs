@@ -1,0 +1,140 @@
+//! A coturn of the test's own, on loopback.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub const USER: &str = "user";
+pub const PASSWORD: &str = "secret";
+
+pub struct Coturn {
+    process: Child,
+    directory: PathBuf,
+    /// UDP and TCP.
+    pub port: u16,
+    pub tls_port: u16,
+    /// What vouches for its certificate, which is for `localhost`.
+    pub ca_pem: String,
+}
+
+impl Coturn {
+    /// Ready to be asked.
+    pub fn start(options: &[&str]) -> Self {
+        let directory = std::env::temp_dir().join(format!("coturn-{:016x}", rand::random::<u64>()));
+        std::fs::create_dir(&directory).unwrap();
+        let ca_pem = certificate(&directory);
+        let (port, tls_port) = (free_port(), free_port());
+        let process = Command::new("turnserver")
+            .args(["-n", "--no-cli", "--lt-cred-mech", "--fingerprint"])
+            .args(["--realm", "example.org"])
+            .arg(format!("--user={USER}:{PASSWORD}"))
+            .args(["--listening-ip=127.0.0.1", "--listening-ip=::1"])
+            .args(["--relay-ip=127.0.0.1", "--relay-ip=::1"])
+            .arg("--allow-loopback-peers")
+            .arg(format!("--listening-port={port}"))
+            .arg(format!("--tls-listening-port={tls_port}"))
+            .arg(format!("--cert={}", directory.join("server.pem").display()))
+            .arg(format!("--pkey={}", directory.join("server.key").display()))
+            .arg(format!("--pidfile={}", directory.join("pid").display()))
+            .args([
+                "--log-file=stdout",
+                "--no-multicast-peers",
+                "--relay-threads=1",
+            ])
+            .args(options)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("turnserver, of Debian's package coturn, is needed for this test");
+        let server = Self {
+            process,
+            directory,
+            port,
+            tls_port,
+            ca_pem,
+        };
+        server.wait_until_ready();
+        server
+    }
+
+    fn wait_until_ready(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        for port in [self.port, self.tls_port] {
+            while TcpStream::connect(("127.0.0.1", port)).is_err()
+                || TcpStream::connect(("::1", port)).is_err()
+            {
+                assert!(Instant::now() < deadline, "turnserver did not start");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+impl Drop for Coturn {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        std::fs::remove_dir_all(&self.directory).unwrap();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A certificate for `localhost` with its own authority, whose PEM is returned.
+fn certificate(directory: &std::path::Path) -> String {
+    let openssl = |arguments: &[&str]| {
+        let output = Command::new("openssl")
+            .args(arguments)
+            .current_dir(directory)
+            .output()
+            .expect("openssl is needed for this test");
+        assert!(output.status.success(), "{output:?}");
+    };
+    std::fs::write(directory.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
+    let curve = [
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+    ];
+    openssl(
+        &[
+            &["req", "-x509", "-days", "2", "-subj", "/CN=test authority"][..],
+            &curve,
+            &["-keyout", "ca.key", "-out", "ca.pem"],
+        ]
+        .concat(),
+    );
+    openssl(
+        &[
+            &["req", "-subj", "/CN=localhost"][..],
+            &curve,
+            &["-keyout", "server.key", "-out", "server.csr"],
+        ]
+        .concat(),
+    );
+    openssl(&[
+        "x509",
+        "-req",
+        "-days",
+        "2",
+        "-in",
+        "server.csr",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+        "-extfile",
+        "names",
+        "-out",
+        "server.pem",
+    ]);
+    std::fs::read_to_string(directory.join("ca.pem")).unwrap()
+}
