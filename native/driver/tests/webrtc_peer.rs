@@ -1,358 +1,469 @@
-//! Ours against `webrtc`'s own `PeerConnection`, an independent negotiation, driver and media
-//! path on the same protocol crates: both offer directions, media and data both ways.
+//! Ours against `webrtc`'s own `PeerConnection`, over loopback sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod independent;
 mod support;
 
-use bytes::{Bytes, BytesMut};
-use engine::w3c::{ConnectionState, DataKind, Kind, SdpType, SessionDescription};
-use rtc::peer_connection::sdp::RTCSessionDescription;
-use rtc::rtp_transceiver::rtp_sender::{
-    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+use engine::command::Command;
+use engine::config::Config;
+use engine::event::Event;
+use engine::ids::TrackId;
+use engine::w3c::{
+    ChannelState, ConnectionState, DataKind, DtlsRole, DtlsState, Kind, SessionDescription,
 };
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
-use support::{Output, PATIENCE, Peer, config, runtime};
-use webrtc::data_channel::{DataChannel, DataChannelEvent};
-use webrtc::media_stream::MediaStreamTrack;
-use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
-use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
-use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCIceGatheringState, RTCPeerConnectionState, Registry, register_default_interceptors,
-};
+use independent::{Settings, TheirTrack, Theirs};
+use rtc::peer_connection::transport::RTCDtlsRole;
+use support::{Output, Peer, TestMailbox, config, runtime};
+use webrtc::peer_connection::{RTCPeerConnectionState, SrtpProtectionProfile};
 
-const THEIR_SSRC: u32 = 0x1020_3040;
+const KINDS: [(Kind, u8); 2] = [(Kind::Audio, 111), (Kind::Video, 96)];
 
-/// What their side was told.
-enum Told {
-    Gathered,
-    Connected,
-    Packet(Bytes),
-    Channel(Arc<dyn DataChannel>),
-    Open,
-    Message { is_string: bool, data: Bytes },
+/// The sizes at which something changes: none, one, one chunk and its neighbours, the old limit
+/// of browsers, the limit of both sides.
+const SIZES: [usize; 8] = [0, 1, 1_199, 1_200, 16_384, 65_535, 65_536, 262_144];
+
+/// A connection between us and them with audio and video both ways.
+struct Pair {
+    ours: Peer,
+    theirs: Theirs,
+    /// What we send, audio then video.
+    our_tracks: Vec<TrackId>,
+    /// What they send, audio then video.
+    their_tracks: Vec<TheirTrack>,
+    /// What we know their tracks as.
+    remote_tracks: Vec<(Kind, TrackId)>,
+    next_number: u16,
+    // Last: the connections go first.
+    _runtime: driver::Runtime<TestMailbox>,
 }
 
-struct Handler(Sender<Told>);
-
-impl Handler {
-    fn tell(told: &Sender<Told>, what: Told) {
-        // The test may have seen enough.
-        let _ = told.send(what);
-    }
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offerer {
+    We,
+    They,
 }
 
-#[async_trait::async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        if state == RTCIceGatheringState::Complete {
-            Self::tell(&self.0, Told::Gathered);
-        }
-    }
-
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        if state == RTCPeerConnectionState::Connected {
-            Self::tell(&self.0, Told::Connected);
-        }
-    }
-
-    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        let told = self.0.clone();
-        tokio::spawn(async move {
-            while let Some(event) = track.poll().await {
-                if let TrackRemoteEvent::OnRtpPacket(packet) = event {
-                    Self::tell(&told, Told::Packet(packet.payload));
-                }
-            }
-        });
-    }
-
-    async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
-        Self::tell(&self.0, Told::Channel(Arc::clone(&channel)));
-        tokio::spawn(listen(channel, self.0.clone()));
-    }
-}
-
-async fn listen(channel: Arc<dyn DataChannel>, told: Sender<Told>) {
-    while let Some(event) = channel.poll().await {
-        match event {
-            DataChannelEvent::OnOpen => Handler::tell(&told, Told::Open),
-            DataChannelEvent::OnMessage(message) => Handler::tell(
-                &told,
-                Told::Message {
-                    is_string: message.is_string,
-                    data: message.data.freeze(),
-                },
-            ),
-            _ => {}
-        }
-    }
-}
-
-struct Theirs {
-    tokio: tokio::runtime::Runtime,
-    connection: Arc<dyn PeerConnection>,
-    track: Arc<TrackLocalStaticRTP>,
-    told: Receiver<Told>,
-    teller: Sender<Told>,
-}
-
-impl Theirs {
-    /// With a VP8 track to send.
-    fn open() -> Self {
-        let tokio = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build();
-        let tokio = tokio.unwrap();
-        let (teller, told) = channel();
-        let handler = Arc::new(Handler(teller.clone()));
-        let codec = RTCRtpCodec {
-            mime_type: "video/VP8".to_owned(),
-            clock_rate: 90_000,
-            channels: 0,
-            sdp_fmtp_line: String::new(),
-            rtcp_feedback: vec![],
-        };
-        let encoding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters {
-                ssrc: Some(THEIR_SSRC),
-                ..Default::default()
-            },
-            codec,
-            ..Default::default()
-        };
-        let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
-            "their-stream".to_owned(),
-            "their-track".to_owned(),
-            "their-track".to_owned(),
-            RtpCodecKind::Video,
-            vec![encoding],
-        )));
-        let connection = tokio.block_on(async {
-            let mut media = MediaEngine::default();
-            media.register_default_codecs().unwrap();
-            let registry = register_default_interceptors(Registry::new(), &mut media).unwrap();
-            let connection: Arc<dyn PeerConnection> = Arc::new(
-                PeerConnectionBuilder::new()
-                    .with_media_engine(media)
-                    .with_interceptor_registry(registry)
-                    .with_handler(handler)
-                    .with_runtime(webrtc::runtime::default_runtime().unwrap())
-                    .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
-                    .build()
-                    .await
-                    .unwrap(),
-            );
-            connection
-                .add_track(Arc::clone(&track) as Arc<dyn TrackLocal>)
-                .await
-                .unwrap();
-            connection
-        });
+impl Pair {
+    /// Tracks on both sides, nothing negotiated.
+    fn new(config: Config, settings: Settings) -> Self {
+        let runtime = runtime(1);
         Self {
-            tokio,
-            connection,
-            track,
-            told,
-            teller,
+            ours: Peer::open(&runtime, config),
+            theirs: Theirs::open(settings),
+            our_tracks: Vec::new(),
+            their_tracks: Vec::new(),
+            remote_tracks: Vec::new(),
+            next_number: 0,
+            _runtime: runtime,
         }
     }
 
-    fn wait_for<T>(&self, what: &str, pick: impl Fn(Told) -> Option<T>) -> T {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.told.recv_timeout(left) {
-                Ok(told) => {
-                    if let Some(found) = pick(told) {
-                        return found;
+    fn add_our_tracks(&mut self) {
+        for (id, (kind, _)) in (10..).zip(KINDS) {
+            self.our_tracks.push(self.ours.add_track(kind, id));
+        }
+    }
+
+    fn add_their_tracks(&mut self) {
+        for (ssrc, (kind, _)) in (0x1020_3040..).zip(KINDS) {
+            self.their_tracks.push(self.theirs.add_track(kind, ssrc));
+        }
+    }
+
+    /// Negotiates audio and video both ways and waits until both sides are connected. The
+    /// answerer adds its tracks when it has the offer, so that they go on the offered m-lines.
+    fn connect(&mut self, offerer: Offerer) {
+        match offerer {
+            Offerer::We => {
+                self.add_our_tracks();
+                self.add_their_tracks();
+                let offer = self.ours.offer();
+                let answer = self.theirs.answer(offer);
+                self.ours.accept(answer);
+            }
+            Offerer::They => {
+                self.add_their_tracks();
+                self.add_our_tracks();
+                let offer = self.theirs.offer();
+                let answer = self.ours.answer(offer);
+                self.theirs.accept(answer);
+            }
+        }
+        self.wait_until_connected();
+        self.learn_tracks();
+    }
+
+    fn wait_until_connected(&mut self) {
+        self.ours.wait_for_state(ConnectionState::Connected);
+        self.theirs
+            .wait_for_state(RTCPeerConnectionState::Connected);
+    }
+
+    fn learn_tracks(&mut self) {
+        for _ in KINDS {
+            let track = self.ours.remote_track();
+            self.remote_tracks.push((track.kind, track.id));
+        }
+        self.remote_tracks
+            .sort_by_key(|(kind, _)| *kind == Kind::Video);
+        let kinds: Vec<Kind> = self.remote_tracks.iter().map(|(kind, _)| *kind).collect();
+        assert_eq!(kinds, [Kind::Audio, Kind::Video]);
+    }
+
+    fn connected(offerer: Offerer, config: Config, settings: Settings) -> Self {
+        let mut pair = Self::new(config, settings);
+        pair.connect(offerer);
+        pair
+    }
+
+    /// Packets of both kinds both ways, one at a time: each must arrive as it was sent.
+    fn exchange_media(&mut self, count: usize) {
+        for _ in 0..count {
+            let number = self.next_number;
+            self.next_number += 1;
+            for (at, (kind, payload_type)) in KINDS.into_iter().enumerate() {
+                let from_us = format!("our {kind:?} {number}");
+                self.ours.send_packet(
+                    self.our_tracks[at],
+                    payload_type,
+                    number,
+                    from_us.as_bytes(),
+                );
+                let got = self.theirs.packet(kind);
+                assert_eq!(
+                    (got.payload_type, got.sequence_number, got.timestamp),
+                    (payload_type, number, u32::from(number) * 3000)
+                );
+                assert!(got.marker);
+                assert_eq!(got.payload, from_us.as_bytes());
+
+                let from_them = format!("their {kind:?} {number}");
+                self.theirs
+                    .send_packet(&self.their_tracks[at], number, true, from_them.as_bytes());
+                let remote = self.remote_tracks[at].1;
+                let got = self.ours.wait_for("a packet", |output| match output {
+                    Output::Rtp {
+                        track,
+                        payload_type,
+                        sequence_number,
+                        payload,
+                    } if *track == remote => {
+                        Some((*payload_type, *sequence_number, payload.clone()))
                     }
-                }
-                Err(error) => panic!("{error} waiting for {what}"),
+                    _ => None,
+                });
+                assert_eq!(got, (payload_type, number, from_them.into_bytes()));
             }
         }
     }
+}
 
-    fn create_channel(&self, label: &str) -> Arc<dyn DataChannel> {
-        self.tokio.block_on(async {
-            let channel = self
-                .connection
-                .create_data_channel(label, None)
-                .await
-                .unwrap();
-            tokio::spawn(listen(Arc::clone(&channel), self.teller.clone()));
-            channel
-        })
-    }
+/// A payload that differs at every size and position.
+fn payload(size: usize) -> Vec<u8> {
+    (0..size).map(|at| b'a' + (at % 23) as u8).collect()
+}
 
-    fn gathered(&self) -> String {
-        self.wait_for("the end of gathering", |told| {
-            matches!(told, Told::Gathered).then_some(())
-        });
-        self.tokio
-            .block_on(self.connection.local_description())
-            .unwrap()
-            .sdp
-    }
+/// Text and binary of every size, both ways on one channel.
+fn exchange_messages(
+    pair: &mut Pair,
+    label: &str,
+    our_end: &engine::command::ChannelInfo,
+    their_end: &std::sync::Arc<dyn webrtc::data_channel::DataChannel>,
+) {
+    for size in SIZES {
+        for kind in [DataKind::String, DataKind::Binary] {
+            let sent = payload(size);
+            pair.ours.send_message(our_end, kind, &sent);
+            let (got_kind, got) = pair.theirs.message(label);
+            assert_eq!((got_kind, got.len()), (kind, size), "ours to them");
+            assert!(got == sent, "{size} bytes of ours are as they were");
 
-    fn offer(&self) -> SessionDescription {
-        self.tokio.block_on(async {
-            let offer = self.connection.create_offer(None).await.unwrap();
-            self.connection.set_local_description(offer).await.unwrap();
-        });
-        SessionDescription {
-            sdp_type: SdpType::Offer,
-            sdp: self.gathered(),
+            pair.theirs.send_message(their_end, kind, &sent);
+            let (got_kind, got) = pair.ours.message();
+            assert_eq!((got_kind, got.len()), (kind, size), "theirs to us");
+            assert!(got == sent, "{size} bytes of theirs are as they were");
         }
     }
+}
 
-    fn answer(&self, offer: SessionDescription) -> SessionDescription {
-        self.tokio.block_on(async {
-            let offer = RTCSessionDescription::offer(offer.sdp).unwrap();
-            self.connection.set_remote_description(offer).await.unwrap();
-            let answer = self.connection.create_answer(None).await.unwrap();
-            self.connection.set_local_description(answer).await.unwrap();
-        });
-        SessionDescription {
-            sdp_type: SdpType::Answer,
-            sdp: self.gathered(),
-        }
-    }
-
-    fn accept(&self, answer: SessionDescription) {
-        let answer = RTCSessionDescription::answer(answer.sdp).unwrap();
-        self.tokio
-            .block_on(self.connection.set_remote_description(answer))
-            .unwrap();
-    }
-
-    fn wait_until_connected(&self) {
-        self.wait_for("connected", |told| {
-            matches!(told, Told::Connected).then_some(())
-        });
-    }
-
-    fn send_packet(&self, number: u16, payload: &'static [u8]) {
-        let packet = rtc::rtp::packet::Packet {
-            header: rtc::rtp::header::Header {
-                version: 2,
-                payload_type: 96,
-                sequence_number: number,
-                timestamp: u32::from(number) * 3000,
-                ssrc: THEIR_SSRC,
-                ..Default::default()
-            },
-            payload: Bytes::from_static(payload),
+#[test]
+fn they_offer_and_media_goes_both_ways_in_both_dtls_roles() {
+    for role in [DtlsRole::Client, DtlsRole::Server] {
+        let config = Config {
+            dtls_role: Some(role),
+            ..config()
         };
-        self.tokio.block_on(self.track.write_rtp(packet)).unwrap();
+        let mut pair = Pair::connected(Offerer::They, config, Settings::default());
+        pair.exchange_media(50);
     }
 }
 
-impl Drop for Theirs {
-    fn drop(&mut self) {
-        let _ = self.tokio.block_on(self.connection.close());
+#[test]
+fn we_offer_and_media_goes_both_ways_in_both_dtls_roles() {
+    for role in [RTCDtlsRole::Client, RTCDtlsRole::Server] {
+        let settings = Settings {
+            answering_role: Some(role),
+            ..Settings::default()
+        };
+        let mut pair = Pair::connected(Offerer::We, config(), settings);
+        pair.exchange_media(50);
     }
 }
 
-/// Media starts when it starts: both send until both have received.
-fn exchange_media(ours: &mut Peer, theirs: &Theirs, our_track: engine::ids::TrackId) {
-    const FROM_THEM: &[u8] = &[0x10, 0, 0, 0x9d, 1, 0x2a, 7];
-    const FROM_US: &[u8] = &[0x10, 0, 0, 0x9d, 1, 0x2a, 9];
-    let remote = ours.remote_track();
-    assert_eq!(remote.kind, Kind::Video);
-    let (mut at_ours, mut at_theirs) = (0, 0);
-    let deadline = Instant::now() + PATIENCE;
-    let mut number = 0;
-    while at_ours < 10 || at_theirs < 10 {
-        assert!(
-            Instant::now() < deadline,
-            "we got {at_ours}, they got {at_theirs}"
+#[test]
+fn media_goes_both_ways_with_each_srtp_profile() {
+    for profile in [
+        SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
+        SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
+    ] {
+        for offerer in [Offerer::We, Offerer::They] {
+            let settings = Settings {
+                srtp: vec![profile],
+                ..Settings::default()
+            };
+            let mut pair = Pair::connected(offerer, config(), settings);
+            pair.exchange_media(10);
+        }
+    }
+}
+
+#[test]
+fn their_request_for_a_keyframe_reaches_the_program() {
+    let mut pair = Pair::connected(Offerer::They, config(), Settings::default());
+    pair.exchange_media(1);
+    pair.theirs.ask_for_a_keyframe();
+    let video = pair.our_tracks[1];
+    pair.ours
+        .wait_for_event("a request for a keyframe", |event| match event {
+            // RFC 4585 section 6.3.1: payload-specific feedback (206), format 1.
+            Event::Rtcp(packets) => packets
+                .iter()
+                .any(|(track, packet)| {
+                    *track == Some(video) && packet[0] & 0x1f == 1 && packet[1] == 206
+                })
+                .then_some(()),
+            _ => None,
+        });
+}
+
+#[test]
+fn a_channel_of_theirs_carries_messages_of_every_size_both_ways() {
+    for offerer in [Offerer::We, Offerer::They] {
+        let mut pair = Pair::new(config(), Settings::default());
+        let theirs = pair.theirs.create_channel("from them");
+        if offerer == Offerer::We {
+            // An offer without the data m-line could not carry their channel.
+            pair.ours.create_channel("from us");
+        }
+        pair.connect(offerer);
+        pair.theirs.wait_until_open("from them");
+        let ours = pair.ours.remote_channel();
+        assert_eq!(
+            (ours.label.as_str(), ours.ready_state),
+            ("from them", ChannelState::Open)
         );
-        number += 1;
-        theirs.send_packet(number, FROM_THEM);
-        ours.send_packet(our_track, 96, number, FROM_US);
-        std::thread::sleep(Duration::from_millis(2));
-        for output in ours.drain() {
-            if let Output::Rtp { track, payload, .. } = output {
-                assert_eq!((track, payload.as_slice()), (remote.id, FROM_THEM));
-                at_ours += 1;
-            }
-        }
-        for told in theirs.told.try_iter() {
-            if let Told::Packet(payload) = told {
-                assert_eq!(payload.as_ref(), FROM_US);
-                at_theirs += 1;
-            }
-        }
+        exchange_messages(&mut pair, "from them", &ours, &theirs);
     }
 }
 
 #[test]
-fn they_offer_and_media_and_data_go_both_ways() {
-    let runtime = runtime(1);
-    let mut ours = Peer::open(&runtime, config());
-    let theirs = Theirs::open();
-    let their_channel = theirs.create_channel("from them");
-
-    let offer = theirs.offer();
-    let our_track = ours.add_track(Kind::Video, 5);
-    let answer = ours.answer(offer);
-    theirs.accept(answer);
-    ours.wait_for_state(ConnectionState::Connected);
-    theirs.wait_until_connected();
-
-    let our_end = ours.remote_channel();
-    assert_eq!(our_end.label, "from them");
-    theirs.wait_for("an open channel", |told| {
-        matches!(told, Told::Open).then_some(())
-    });
-    theirs
-        .tokio
-        .block_on(their_channel.send_text("hello"))
-        .unwrap();
-    assert_eq!(ours.message(), (DataKind::String, "hello".into()));
-    ours.send_message(&our_end, DataKind::Binary, &[7; 50_000]);
-    let (is_string, data) = theirs.wait_for("a message", |told| match told {
-        Told::Message { is_string, data } => Some((is_string, data)),
-        _ => None,
-    });
-    assert_eq!((is_string, data.as_ref()), (false, [7; 50_000].as_slice()));
-
-    exchange_media(&mut ours, &theirs, our_track);
+fn a_channel_of_ours_carries_messages_of_every_size_both_ways() {
+    for offerer in [Offerer::We, Offerer::They] {
+        let mut pair = Pair::new(config(), Settings::default());
+        let ours = pair.ours.create_channel("from us");
+        if offerer == Offerer::They {
+            pair.theirs.create_channel("from them");
+        }
+        pair.connect(offerer);
+        pair.ours.wait_until_open(&ours);
+        let theirs = pair.theirs.channel("from us");
+        exchange_messages(&mut pair, "from us", &ours, &theirs);
+    }
 }
 
 #[test]
-fn we_offer_and_media_and_data_go_both_ways() {
-    let runtime = runtime(1);
-    let mut ours = Peer::open(&runtime, config());
-    let theirs = Theirs::open();
-    let our_track = ours.add_track(Kind::Video, 5);
-    let our_channel = ours.create_channel("from us");
+fn channels_made_while_connected_open_from_either_side() {
+    let mut pair = Pair::new(config(), Settings::default());
+    pair.ours.create_channel("first");
+    pair.connect(Offerer::We);
+    pair.theirs.channel("first");
 
-    let offer = ours.offer();
-    let answer = theirs.answer(offer);
-    ours.accept(answer);
-    ours.wait_for_state(ConnectionState::Connected);
-    theirs.wait_until_connected();
+    let ours = pair.ours.create_channel("ours, later");
+    pair.ours.wait_until_open(&ours);
+    let at_theirs = pair.theirs.channel("ours, later");
+    pair.ours.send_message(&ours, DataKind::String, b"one");
+    assert_eq!(
+        pair.theirs.message("ours, later"),
+        (DataKind::String, "one".into())
+    );
+    pair.theirs
+        .send_message(&at_theirs, DataKind::String, b"two");
+    assert_eq!(pair.ours.message(), (DataKind::String, "two".into()));
 
-    ours.wait_until_open(&our_channel);
-    let their_end = theirs.wait_for("a channel", |told| match told {
-        Told::Channel(channel) => Some(channel),
+    let theirs = pair.theirs.create_channel("theirs, later");
+    let at_ours = pair.ours.remote_channel();
+    assert_eq!(at_ours.label, "theirs, later");
+    pair.theirs.wait_until_open("theirs, later");
+    pair.theirs
+        .send_message(&theirs, DataKind::Binary, b"three");
+    assert_eq!(pair.ours.message(), (DataKind::Binary, "three".into()));
+    pair.ours.send_message(&at_ours, DataKind::Binary, b"four");
+    assert_eq!(
+        pair.theirs.message("theirs, later"),
+        (DataKind::Binary, "four".into())
+    );
+}
+
+#[test]
+fn a_burst_of_messages_arrives_whole_and_in_order_both_ways() {
+    const MESSAGES: u32 = 1_000;
+    let mut pair = Pair::new(config(), Settings::default());
+    let ours = pair.ours.create_channel("burst");
+    pair.connect(Offerer::We);
+    pair.ours.wait_until_open(&ours);
+    let theirs = pair.theirs.channel("burst");
+    for number in 0..MESSAGES {
+        let sent = number.to_be_bytes();
+        pair.ours.send_message(&ours, DataKind::Binary, &sent);
+        pair.theirs.send_message(&theirs, DataKind::Binary, &sent);
+    }
+    for number in 0..MESSAGES {
+        let expected = number.to_be_bytes();
+        assert_eq!(pair.theirs.message("burst").1.as_ref(), expected);
+        assert_eq!(pair.ours.message().1.as_ref(), expected);
+    }
+}
+
+#[test]
+fn a_channel_that_either_side_closes_closes_at_both() {
+    let mut pair = Pair::new(config(), Settings::default());
+    let first = pair.ours.create_channel("first");
+    let second = pair.ours.create_channel("second");
+    pair.connect(Offerer::We);
+    pair.ours.wait_until_open(&first);
+    pair.ours.wait_until_open(&second);
+    pair.theirs.channel("first");
+    let at_theirs = pair.theirs.channel("second");
+
+    pair.ours
+        .request(Command::CloseDataChannel(first.handle.id))
+        .unwrap();
+    wait_until_channel_closed(&mut pair.ours, &first);
+    pair.theirs.wait_until_channel_closed("first");
+
+    pair.theirs.close_channel(&at_theirs);
+    wait_until_channel_closed(&mut pair.ours, &second);
+    pair.theirs.wait_until_channel_closed("second");
+}
+
+fn wait_until_channel_closed(ours: &mut Peer, channel: &engine::command::ChannelInfo) {
+    let id = channel.handle.id;
+    ours.wait_for_event("a closed channel", |event| match event {
+        Event::DataChannelStateChange(handle, ChannelState::Closed) if handle.id == id => Some(()),
         _ => None,
     });
-    ours.send_message(&our_channel, DataKind::String, b"hello");
-    let (is_string, data) = theirs.wait_for("a message", |told| match told {
-        Told::Message { is_string, data } => Some((is_string, data)),
-        _ => None,
-    });
-    assert_eq!((is_string, data.as_ref()), (true, b"hello".as_slice()));
-    let binary = BytesMut::from([7; 50_000].as_slice());
-    theirs.tokio.block_on(their_end.send(binary)).unwrap();
-    assert_eq!(ours.message(), (DataKind::Binary, vec![7; 50_000].into()));
+}
 
-    exchange_media(&mut ours, &theirs, our_track);
+#[test]
+fn a_track_added_later_arrives_after_another_exchange() {
+    for offerer in [Offerer::We, Offerer::They] {
+        let mut pair = Pair::connected(offerer, config(), Settings::default());
+        pair.exchange_media(5);
+        let ours = pair.ours.add_track(Kind::Video, 77);
+        let theirs = pair.theirs.add_track(Kind::Video, 0x7777_7777);
+        match offerer {
+            Offerer::We => {
+                let offer = pair.ours.reoffer();
+                let answer = pair.theirs.reanswer(offer);
+                pair.ours.accept(answer);
+            }
+            Offerer::They => {
+                let offer = pair.theirs.reoffer();
+                let answer = pair.ours.reanswer(offer);
+                pair.theirs.accept(answer);
+            }
+        }
+        let remote = pair.ours.remote_track();
+        pair.exchange_media(5);
+        pair.ours.send_packet(ours, 96, 1, b"our second video");
+        assert_eq!(pair.theirs.packet(Kind::Video).payload, "our second video");
+        pair.theirs
+            .send_packet(&theirs, 1, true, b"their second video");
+        assert_eq!(pair.ours.packet_on(remote.id), b"their second video");
+    }
+}
+
+#[test]
+fn media_and_data_go_on_over_an_ice_restart_of_either_side() {
+    for offerer in [Offerer::We, Offerer::They] {
+        for restarter in [Offerer::We, Offerer::They] {
+            let mut pair = Pair::new(config(), Settings::default());
+            let (label, ours, theirs) = match offerer {
+                Offerer::We => {
+                    let ours = pair.ours.create_channel("data");
+                    pair.connect(offerer);
+                    pair.ours.wait_until_open(&ours);
+                    ("data", ours, pair.theirs.channel("data"))
+                }
+                Offerer::They => {
+                    let theirs = pair.theirs.create_channel("data");
+                    pair.connect(offerer);
+                    pair.theirs.wait_until_open("data");
+                    ("data", pair.ours.remote_channel(), theirs)
+                }
+            };
+            pair.exchange_media(5);
+            match restarter {
+                Offerer::We => {
+                    let before = ufrag(&pair.ours.local_description());
+                    let offer = pair.ours.restart();
+                    assert_ne!(ufrag(&offer), before, "new credentials");
+                    let answer = pair.theirs.answer_restart(offer);
+                    pair.ours.accept(answer);
+                }
+                Offerer::They => {
+                    let offer = pair.theirs.restart();
+                    let answer = pair.ours.answer(offer);
+                    pair.theirs.accept(answer);
+                }
+            }
+            pair.theirs.wait_until_restarted();
+            pair.ours.send_message(&ours, DataKind::String, b"still");
+            assert_eq!(
+                pair.theirs.message(label),
+                (DataKind::String, "still".into())
+            );
+            pair.theirs.send_message(&theirs, DataKind::String, b"here");
+            assert_eq!(pair.ours.message(), (DataKind::String, "here".into()));
+            pair.exchange_media(20);
+        }
+    }
+}
+
+fn ufrag(description: &SessionDescription) -> String {
+    let (_, rest) = description.sdp.split_once("a=ice-ufrag:").unwrap();
+    rest.lines().next().unwrap().to_owned()
+}
+
+#[test]
+fn when_they_close_our_dtls_is_closed_and_we_stay() {
+    let mut pair = Pair::connected(Offerer::They, config(), Settings::default());
+    pair.exchange_media(1);
+    pair.theirs.close();
+    pair.ours.wait_for_event("the end of DTLS", |event| {
+        matches!(event, Event::DtlsTransportStateChange(DtlsState::Closed)).then_some(())
+    });
+    assert!(pair.ours.request(Command::GetTransceivers).is_ok());
+}
+
+#[test]
+fn when_we_close_their_channels_close() {
+    let mut pair = Pair::new(config(), Settings::default());
+    let channel = pair.ours.create_channel("data");
+    pair.connect(Offerer::We);
+    pair.ours.wait_until_open(&channel);
+    pair.theirs.wait_until_open("data");
+    pair.exchange_media(1);
+    pair.ours.request(Command::Close).unwrap();
+    pair.theirs.wait_until_channel_closed("data");
 }

@@ -320,6 +320,36 @@ impl Peer {
         self.description(Command::Get(Property::LocalDescription))
     }
 
+    /// An offer on the transport that is there.
+    pub fn reoffer(&mut self) -> SessionDescription {
+        let offer = self.description(Command::CreateOffer { ice_restart: false });
+        self.request(Command::SetLocalDescription(Some(offer)))
+            .unwrap();
+        self.description(Command::Get(Property::LocalDescription))
+    }
+
+    /// The answer to an offer on the transport that is there.
+    pub fn reanswer(&mut self, offer: SessionDescription) -> SessionDescription {
+        self.request(Command::SetRemoteDescription(offer)).unwrap();
+        let answer = self.description(Command::CreateAnswer);
+        self.request(Command::SetLocalDescription(Some(answer)))
+            .unwrap();
+        self.description(Command::Get(Property::LocalDescription))
+    }
+
+    /// An offer that restarts ICE, with all its candidates.
+    pub fn restart(&mut self) -> SessionDescription {
+        let offer = self.description(Command::CreateOffer { ice_restart: true });
+        self.request(Command::SetLocalDescription(Some(offer)))
+            .unwrap();
+        self.wait_until_gathered();
+        self.description(Command::Get(Property::LocalDescription))
+    }
+
+    pub fn local_description(&mut self) -> SessionDescription {
+        self.description(Command::Get(Property::LocalDescription))
+    }
+
     pub fn accept(&mut self, answer: SessionDescription) {
         assert_eq!(answer.sdp_type, SdpType::Answer);
         self.request(Command::SetRemoteDescription(answer)).unwrap();
