@@ -4,6 +4,9 @@
 #![allow(dead_code)] // Each test binary uses its part.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod calls;
+mod network;
+
 use bytes::Bytes;
 use engine::Engine;
 use engine::command::{
@@ -34,6 +37,7 @@ pub struct Delivered {
     pub payload_type: u8,
     pub sequence_number: u16,
     pub timestamp: u32,
+    pub ssrc: u32,
     pub marker: bool,
     pub payload: Vec<u8>,
 }
@@ -66,6 +70,7 @@ impl Sink for Heard {
             payload_type: packet.payload_type,
             sequence_number: packet.sequence_number,
             timestamp: packet.timestamp,
+            ssrc: packet.ssrc,
             marker: packet.marker,
             payload: packet.payload.to_vec(),
         });
@@ -81,11 +86,16 @@ pub struct Peer {
     pub engine: Engine,
     pub heard: Heard,
     pub address: SocketAddr,
+    /// The address as the other side sees it: another one behind a NAT.
+    pub public: SocketAddr,
     next_request: u64,
     /// Candidates not yet passed to the other side.
     pub candidates: Vec<IceCandidateInit>,
     seen_events: usize,
 }
+
+/// A datagram on the link: from, to, content.
+pub type Datagram = (SocketAddr, SocketAddr, Vec<u8>);
 
 /// What the link does to datagrams.
 #[derive(Clone, Copy, Debug)]
@@ -116,11 +126,13 @@ pub struct World {
     pub now: Instant,
     pub peers: [Peer; 2],
     pub link: Link,
-    flying: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
+    flying: BTreeMap<(Instant, u64), Datagram>,
     order: u64,
     random: u64,
     /// Whether gathered candidates reach the other side by themselves.
     pub trickle: bool,
+    /// Everything put on the link, while somebody listens.
+    pub tap: Option<Vec<Datagram>>,
 }
 
 pub fn codec(payload_type: u8, mime_type: &str, clock_rate: u32, channels: Option<u16>) -> Codec {
@@ -219,6 +231,7 @@ impl Peer {
             engine,
             heard,
             address,
+            public: address,
             next_request: 1,
             candidates: Vec::new(),
             seen_events: 0,
@@ -291,6 +304,7 @@ impl World {
             order: 0,
             random: 0x9E37_79B9_7F4A_7C15,
             trickle: true,
+            tap: None,
         }
     }
 
@@ -425,6 +439,12 @@ impl World {
     }
 
     fn launch(&mut self, local: SocketAddr, remote: SocketAddr, bytes: Vec<u8>) {
+        let Some(local) = self.seen_from(local) else {
+            return;
+        };
+        if let Some(tap) = &mut self.tap {
+            tap.push((local, remote, bytes.clone()));
+        }
         if self.chance(self.link.loss) {
             return;
         }
@@ -507,9 +527,10 @@ impl World {
                 break;
             }
             let (from, to, mut bytes) = entry.remove();
-            if let Some(peer) = self.peers.iter_mut().find(|peer| peer.address == to) {
+            if let Some(peer) = self.peers.iter_mut().find(|peer| peer.public == to) {
+                let local = peer.address;
                 peer.engine
-                    .handle_datagram(now, to, from, &mut bytes, &mut peer.heard);
+                    .handle_datagram(now, local, from, &mut bytes, &mut peer.heard);
             }
         }
         for peer in &mut self.peers {

@@ -1,0 +1,35 @@
+//! What happens to the network under a connection: addresses that change, datagrams of strangers.
+
+use super::World;
+use std::net::SocketAddr;
+
+impl World {
+    /// Where a datagram comes from for the rest of the world; `None` where its socket's address
+    /// is gone.
+    pub(super) fn seen_from(&self, local: SocketAddr) -> Option<SocketAddr> {
+        let sender = self.peers.iter().find(|peer| peer.address == local)?;
+        Some(sender.public)
+    }
+
+    /// The side loses its address and has another one, as when a phone leaves the Wi-Fi.
+    pub fn move_to(&mut self, side: usize, address: &str) {
+        let address = address.parse().unwrap();
+        self.peers[side].address = address;
+        self.peers[side].public = address;
+    }
+
+    /// The NAT in front of the side forgets its mapping and makes another one.
+    pub fn rebind(&mut self, side: usize, public: &str) {
+        self.peers[side].public = public.parse().unwrap();
+    }
+
+    /// A datagram that neither side sent, or not now, reaches a side.
+    pub fn inject(&mut self, side: usize, from: SocketAddr, mut datagram: Vec<u8>) {
+        let now = self.now;
+        let peer = &mut self.peers[side];
+        let local = peer.address;
+        peer.engine
+            .handle_datagram(now, local, from, &mut datagram, &mut peer.heard);
+        self.settle(side);
+    }
+}
