@@ -23,6 +23,14 @@ impl World {
         self.peers[side].public = public.parse().unwrap();
     }
 
+    /// Two fresh sides on the same link: its losses go on where they were.
+    pub fn another(self) -> Self {
+        Self {
+            random: self.random,
+            ..Self::plain()
+        }
+    }
+
     /// A datagram that neither side sent, or not now, reaches a side.
     pub fn inject(&mut self, side: usize, from: SocketAddr, mut datagram: Vec<u8>) {
         let now = self.now;
