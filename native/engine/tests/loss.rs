@@ -93,7 +93,7 @@ fn without_repair_video_arrives_as_the_network_leaves_it() {
 #[test]
 fn connections_come_up_at_20_percent_loss_again_and_again() {
     let mut world = World::plain();
-    for _ in 0..20 {
+    for _ in 0..100 {
         // The generator of the link goes on: every connection has its own losses.
         world = world.another();
         world.link = Link {
