@@ -116,7 +116,7 @@ fn assert_healthy(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn strange_datagrams_never_disturb_a_connection_that_is_up(
