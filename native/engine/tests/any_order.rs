@@ -211,8 +211,12 @@ impl Story {
                     .as_ref()
                     .is_some_and(|far| !far.stopping && !far.stopped);
                 let number = self.numbered();
+                if !sends {
+                    self.world.is_silent(side, id, number..number + 2);
+                    continue;
+                }
                 let arrived = self.world.flow(side, id, number..number + 2);
-                if sends && taken {
+                if taken {
                     assert_eq!(
                         arrived,
                         [number, number + 1],

@@ -106,6 +106,19 @@ impl World {
         );
     }
 
+    /// Sends numbered packets on a track that may not send now: none leaves.
+    pub fn is_silent(&mut self, side: usize, id: u64, numbers: std::ops::Range<u16>) {
+        self.tap = Some(Vec::new());
+        assert_eq!(self.flow(side, id, numbers), [0u16; 0], "track {id}");
+        let sender = self.peers[side].public;
+        // RFC 7983: RTP and RTCP begin with 128 to 191; RFC 5761: RTCP has types 192 to 223.
+        let packets = self.tap.take().into_iter().flatten();
+        let media = packets.filter(|(from, _, bytes)| {
+            *from == sender && (128..192).contains(&bytes[0]) && !(192..224).contains(&bytes[1])
+        });
+        assert_eq!(media.count(), 0, "track {id} leaves side {side}");
+    }
+
     pub fn channel_with(&mut self, side: usize, options: ChannelOptions) -> ChannelInfo {
         match self.ok(side, Command::CreateDataChannel(options)) {
             Value::DataChannel(channel) => channel,
