@@ -1,6 +1,6 @@
 //! What happens to the network under a connection: addresses that change, datagrams of strangers.
 
-use super::World;
+use super::{Peer, World, config};
 use std::net::SocketAddr;
 
 impl World {
@@ -21,6 +21,12 @@ impl World {
     /// The NAT in front of the side forgets its mapping and makes another one.
     pub fn rebind(&mut self, side: usize, public: &str) {
         self.peers[side].public = public.parse().unwrap();
+    }
+
+    /// A side's program is started anew, at the same address.
+    pub fn replace(&mut self, side: usize) {
+        let address = self.peers[side].address;
+        self.peers[side] = Peer::new(self.now, config(), address);
     }
 
     /// Two fresh sides on the same link: its losses go on where they were.

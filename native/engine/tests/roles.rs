@@ -1,0 +1,154 @@
+//! Everything at once between two engines, whoever offers and whichever end of DTLS the answerer
+//! takes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod world;
+
+use bytes::Bytes;
+use engine::command::{Command, Property};
+use engine::config::Config;
+use engine::event::Event;
+use engine::w3c::{ConnectionState, DataKind, Direction, DtlsRole, DtlsState, Kind};
+use std::time::Duration;
+use world::{World, config};
+
+fn pair(offerer: usize, role: DtlsRole) -> World {
+    let answering = Config {
+        dtls_role: Some(role),
+        ..config()
+    };
+    if offerer == 0 {
+        World::new(config(), answering)
+    } else {
+        World::new(answering, config())
+    }
+}
+
+fn everything(offerer: usize, role: DtlsRole) {
+    let answerer = 1 - offerer;
+    let mut world = pair(offerer, role);
+    world.add_transceiver(offerer, 1, Kind::Audio);
+    world.add_transceiver(offerer, 2, Kind::Video);
+    let mine = world.channel(offerer, "first");
+    world.negotiate(offerer);
+    let answer = world.create(answerer, Command::Get(Property::LocalDescription));
+    let setup = match role {
+        DtlsRole::Client => "a=setup:active",
+        DtlsRole::Server => "a=setup:passive",
+    };
+    assert!(answer.sdp.contains(setup), "{}", answer.sdp);
+    world.connect();
+
+    // Media both ways.
+    for id in [1, 2] {
+        world.send_back(answerer, id, 10 + id);
+    }
+    world.negotiate(answerer);
+    for id in [1, 2] {
+        world.flows(offerer, id, 0..20);
+        world.flows(answerer, 10 + id, 0..20);
+    }
+
+    // Data both ways, on a channel of each side, one of them made later.
+    world.wait_until_open(offerer, &mine);
+    let first = world.remote_channel(answerer, "first");
+    let second = world.channel(answerer, "second");
+    world.wait_until_open(answerer, &second);
+    let at_offerer = world.remote_channel(offerer, "second");
+    for (side, from, to) in [
+        (offerer, &mine, &first),
+        (answerer, &first, &mine),
+        (answerer, &second, &at_offerer),
+        (offerer, &at_offerer, &second),
+    ] {
+        let before = world.messages_on(1 - side, to).len();
+        let text = Bytes::from_static("Grüße".as_bytes());
+        let binary = Bytes::from(vec![7; 100_000]);
+        world.send_data(side, from, DataKind::String, text.clone());
+        world.send_data(side, from, DataKind::Binary, binary.clone());
+        world.send_data(side, from, DataKind::Binary, Bytes::new());
+        world.run_for(Duration::from_secs(1));
+        assert_eq!(
+            world.messages_on(1 - side, to).split_off(before),
+            [
+                (DataKind::String, text),
+                (DataKind::Binary, binary),
+                (DataKind::Binary, Bytes::new())
+            ]
+        );
+    }
+
+    // Hold and resume, a restart of each side, an m-line used again.
+    let video = world.transceiver_of(offerer, 2).id;
+    for direction in [Direction::Inactive, Direction::Sendrecv] {
+        world.ok(offerer, Command::SetTransceiverDirection(video, direction));
+        world.negotiate(offerer);
+    }
+    for side in 0..2 {
+        let offer = world.create(side, Command::CreateOffer { ice_restart: true });
+        world.exchange(side, offer);
+        world.flows(offerer, 2, 100 + side as u16 * 20..120 + side as u16 * 20);
+    }
+    world.ok(offerer, Command::StopTransceiver(video));
+    world.negotiate(offerer);
+    world.add_transceiver(answerer, 30, Kind::Video);
+    world.negotiate(answerer);
+    world.flows(answerer, 30, 0..20);
+    world.flows(offerer, 1, 20..40);
+
+    for peer in &world.peers {
+        assert_eq!(
+            peer.connection_states(),
+            [
+                ConnectionState::New,
+                ConnectionState::Connecting,
+                ConnectionState::Connected
+            ]
+        );
+    }
+
+    // Closing.
+    world.ok(answerer, Command::Close);
+    world.wait_until_closed(offerer, &mine);
+    world.wait_until_closed(offerer, &at_offerer);
+    assert!(
+        world.peers[offerer]
+            .heard
+            .events
+            .iter()
+            .any(|event| matches!(event, Event::DtlsTransportStateChange(DtlsState::Closed)))
+    );
+}
+
+#[test]
+fn everything_works_when_the_answerer_is_the_dtls_client() {
+    for offerer in 0..2 {
+        everything(offerer, DtlsRole::Client);
+    }
+}
+
+#[test]
+fn everything_works_when_the_answerer_is_the_dtls_server() {
+    for offerer in 0..2 {
+        everything(offerer, DtlsRole::Server);
+    }
+}
+
+#[test]
+fn a_closed_side_can_be_replaced_by_a_new_one() {
+    // The other side is replaced behind the same connection, as when its program crashed: a new
+    // certificate, new credentials, nothing known of the old association.
+    let mut world = World::connected();
+    world.flows(0, 2, 0..10);
+    world.ok(1, Command::Close);
+    world.run_for(Duration::from_secs(1));
+    world.replace(1);
+    let offer = world.create(0, Command::CreateOffer { ice_restart: true });
+    world.exchange(0, offer);
+    let up = world.run_until(Duration::from_secs(10), |world| {
+        let states = world.peers[1].connection_states();
+        states.last() == Some(&ConnectionState::Connected)
+    });
+    assert!(up, "{:?}", world.peers[1].connection_states());
+    world.flows(0, 2, 10..30);
+}
