@@ -19,6 +19,8 @@ enum Attack {
     Random(Vec<u8>),
     /// A first byte that says STUN, DTLS, RTP or RTCP (RFC 7983), and bytes without a meaning.
     Headed(u8, Vec<u8>),
+    /// A DTLS record of this type and epoch.
+    Record(u8, u8, Vec<u8>),
     /// What a side sent before, again; `usize` picks it.
     Replay(usize),
     /// The same with one bit of each of these bytes turned.
@@ -48,6 +50,8 @@ fn attack() -> impl Strategy<Value = Attack> {
     prop_oneof![
         vec(any::<u8>(), 0..200).prop_map(Attack::Random),
         (first, vec(any::<u8>(), 0..1500)).prop_map(|(head, rest)| Attack::Headed(head, rest)),
+        (20..=26u8, 0..3u8, vec(any::<u8>(), 0..100))
+            .prop_map(|(kind, epoch, body)| Attack::Record(kind, epoch, body)),
         any::<usize>().prop_map(Attack::Replay),
         (any::<usize>(), vec((any::<usize>(), 0..8u8), 1..4))
             .prop_map(|(which, bits)| Attack::Flip(which, bits)),
@@ -75,6 +79,12 @@ fn datagram(world: &World, side: usize, attack: &Attack) -> Vec<u8> {
     match attack {
         Attack::Random(bytes) => bytes.clone(),
         Attack::Headed(head, rest) => std::iter::once(*head).chain(rest.iter().copied()).collect(),
+        Attack::Record(kind, epoch, body) => {
+            let mut record = vec![*kind, 254, 253, 0, *epoch, 0, 0, 0, 0, 0, 9, 0];
+            record.push(body.len() as u8);
+            record.extend(body);
+            record
+        }
         Attack::Replay(which) => tapped(*which, false),
         Attack::Flip(which, bits) => {
             let mut bytes = tapped(*which, false);
@@ -174,7 +184,9 @@ proptest! {
         world.negotiate(0);
         for (side, origin, attack, wait) in &attacks {
             let origin = match attack {
-                Attack::Flip(..) | Attack::Cut(..) => Origin::Stranger,
+                Attack::Flip(..) | Attack::Cut(..) | Attack::Record(20 | 21, ..) => {
+                    Origin::Stranger
+                }
                 _ => *origin,
             };
             strike(&mut world, *side, origin, attack);
