@@ -32,12 +32,12 @@ fn channels_that_both_sides_make_at_once_open_and_stay_apart() {
         let early = [world.channel(0, "early 0"), world.channel(1, "early 1")];
         world.negotiate(0);
         world.connect();
-        for side in 0..2 {
-            world.wait_until_open(side, &early[side]);
+        for (side, channel) in early.iter().enumerate() {
+            world.wait_until_open(side, channel);
         }
         let late = [world.channel(0, "late 0"), world.channel(1, "late 1")];
-        for side in 0..2 {
-            world.wait_until_open(side, &late[side]);
+        for (side, channel) in late.iter().enumerate() {
+            world.wait_until_open(side, channel);
         }
         let mut ids = Vec::new();
         for side in 0..2 {
@@ -76,8 +76,8 @@ fn a_channel_negotiated_by_both_programs_opens_without_being_announced() {
     let ends = [0, 1].map(|side| world.channel_with(side, options.clone()));
     world.negotiate(0);
     world.connect();
-    for side in 0..2 {
-        world.wait_until_open(side, &ends[side]);
+    for (side, end) in ends.iter().enumerate() {
+        world.wait_until_open(side, end);
         assert!(world.peers[side].channels().is_empty());
     }
     for side in 0..2 {
@@ -185,8 +185,8 @@ fn closing_the_connection_while_data_is_in_flight_ends_both_sides_in_order() {
         world.link.delay = Duration::from_millis(20);
         let ends = [mine, theirs];
         for number in 0..300 {
-            for side in 0..2 {
-                world.send_data(side, &ends[side], DataKind::Binary, numbered(number));
+            for (side, end) in ends.iter().enumerate() {
+                world.send_data(side, end, DataKind::Binary, numbered(number));
             }
         }
         world.run_for(Duration::from_millis(100));
