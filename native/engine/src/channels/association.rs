@@ -206,7 +206,8 @@ impl Association {
             return;
         }
         let packet = wire::with_ports(&packet, CRATE_PORT, CRATE_PORT);
-        let Some(chunks) = wire::chunks(&packet) else {
+        let Some(chunks) = wire::chunks(&packet).filter(|all| all.iter().all(wire::is_exact))
+        else {
             return;
         };
         if let Some(first) = chunks.first().filter(|chunk| {
@@ -219,6 +220,10 @@ impl Association {
                 return;
             }
             if first.kind == wire::INIT {
+                // RFC 9260 section 4.2: an INIT comes alone. What were behind it nobody has judged.
+                if chunks.len() > 1 {
+                    return;
+                }
                 let packet = packet.clone();
                 return self.handle_init(now, PeerInit { tag, tsn, packet });
             }

@@ -121,6 +121,7 @@ impl Guard {
                     Some(Route::Deliver) => true,
                     None => false,
                 },
+                wire::ABORT => return Verdict::Pass(wire::bare_abort(&packet, chunk.flags)),
                 wire::SACK => gaps_are_in_order(chunk),
                 wire::FORWARD_TSN => {
                     forwards.extend(unread_streams(chunk, &route));

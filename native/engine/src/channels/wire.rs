@@ -7,22 +7,29 @@ pub(super) const DATA: u8 = 0;
 pub(super) const INIT: u8 = 1;
 pub(super) const INIT_ACK: u8 = 2;
 pub(super) const SACK: u8 = 3;
+const HEARTBEAT: u8 = 4;
+pub(super) const ABORT: u8 = 6;
+const SHUTDOWN: u8 = 7;
+const SHUTDOWN_ACK: u8 = 8;
+const COOKIE_ECHO: u8 = 10;
+const COOKIE_ACK: u8 = 11;
+const SHUTDOWN_COMPLETE: u8 = 14;
 pub(super) const RECONFIG: u8 = 130;
 pub(super) const FORWARD_TSN: u8 = 192;
 /// Chunk types the crate acts on. The rest it would drop the whole packet for, or, for ERROR
 /// (a mere report, RFC 9260 section 3.3.10), end the association.
-const KNOWN: &[u8] = &[
+pub(super) const KNOWN: &[u8] = &[
     DATA,
     INIT,
     INIT_ACK,
     SACK,
-    4,
-    6,
-    7,
-    8,
-    10,
-    11,
-    14,
+    HEARTBEAT,
+    ABORT,
+    SHUTDOWN,
+    SHUTDOWN_ACK,
+    COOKIE_ECHO,
+    COOKIE_ACK,
+    SHUTDOWN_COMPLETE,
     RECONFIG,
     FORWARD_TSN,
 ];
@@ -34,6 +41,12 @@ pub(super) const UNORDERED: u8 = 4;
 
 const COMMON_HEADER: usize = 12;
 const CHECKSUM: std::ops::Range<usize> = 8..12;
+/// What an INIT has before its parameters (RFC 9260 section 3.3.2).
+const INIT_FIXED: usize = 16;
+/// Parameters of an INIT that the crate knows the length of (RFC 3758 section 3.1, RFC 4895
+/// section 3.3).
+const FORWARD_TSN_SUPPORTED: u16 = 0xC000;
+const REQUESTED_HMAC: u16 = 0x8004;
 /// RE-CONFIG parameters (RFC 6525 section 4).
 const OUTGOING_RESET: u16 = 13;
 const RESPONSE: u16 = 16;
@@ -92,6 +105,52 @@ pub(super) fn chunks(packet: &[u8]) -> Option<Vec<Chunk<'_>>> {
         offset += length.next_multiple_of(4);
     }
     (!found.is_empty()).then_some(found)
+}
+
+/// Whether the crate sees a chunk end where it ends. It goes by what it has read of a chunk, not by
+/// the chunk's length: what is behind that, inside the chunk, would be taken for further chunks,
+/// which nobody has judged.
+pub(super) fn is_exact(chunk: &Chunk<'_>) -> bool {
+    let length = chunk.value.len();
+    match chunk.kind {
+        INIT | INIT_ACK => INIT_FIXED + parameters(chunk.value, INIT_FIXED, usize::MAX) == length,
+        SACK => match (chunk.u16_at(8), chunk.u16_at(10)) {
+            (Some(gaps), Some(duplicates)) => {
+                length == 12 + 4 * (usize::from(gaps) + usize::from(duplicates))
+            }
+            _ => false,
+        },
+        HEARTBEAT => parameters(chunk.value, 0, 1) == length,
+        SHUTDOWN => length == 4,
+        SHUTDOWN_ACK | COOKIE_ACK | SHUTDOWN_COMPLETE => length == 0,
+        RECONFIG => parameters(chunk.value, 0, 2) == length,
+        FORWARD_TSN => length >= 4 && length.is_multiple_of(4),
+        _ => true,
+    }
+}
+
+/// How far the crate reads parameters from `start` on: the padding of the last is not counted.
+fn parameters(value: &[u8], start: usize, most: usize) -> usize {
+    let mut end = 0_usize;
+    for _ in 0..most {
+        let at = start + end.next_multiple_of(4);
+        let (Some(kind), Some(length)) = (u16_at(value, at), u16_at(value, at + 2)) else {
+            break;
+        };
+        let length = usize::from(length);
+        let sound = match kind {
+            FORWARD_TSN_SUPPORTED => length == 4,
+            REQUESTED_HMAC => length.is_multiple_of(2),
+            OUTGOING_RESET => length >= 16 && length.is_multiple_of(2),
+            RESPONSE => length == 12,
+            _ => true,
+        };
+        if !sound || length < 4 || value.len() < at + length {
+            break;
+        }
+        end = at - start + length;
+    }
+    end
 }
 
 /// A parameter of a RE-CONFIG chunk.
@@ -169,6 +228,14 @@ pub(super) fn only(packet: &[u8], keep: impl Fn(u8) -> bool) -> Option<Bytes> {
     Some(sealed(copy))
 }
 
+/// The packet with nothing but an ABORT without causes (RFC 9260 section 3.3.7). The crate takes the
+/// lengths of causes at their word, and nobody reads them.
+pub(super) fn bare_abort(packet: &[u8], flags: u8) -> Bytes {
+    let mut bare = packet.get(..COMMON_HEADER).unwrap_or_default().to_vec();
+    bare.extend([ABORT, flags, 0, 4]);
+    sealed(bare)
+}
+
 /// Makes a packet of bytes whose checksum is stale.
 pub(super) fn sealed(mut packet: Vec<u8>) -> Bytes {
     if let Some(checksum) = packet.get_mut(CHECKSUM) {
@@ -223,12 +290,51 @@ mod tests {
         assert_eq!(crc32c(&[0xff; 32]).to_le_bytes(), [0x43, 0xab, 0xa8, 0x62]);
     }
 
+    #[test]
+    fn a_chunk_that_is_longer_than_what_it_says_is_not_exact() {
+        let exact = |kind, value: &[u8]| {
+            is_exact(&Chunk {
+                offset: 0,
+                kind,
+                flags: 0,
+                value,
+            })
+        };
+        let init = [&[0; 16][..], &[0xC0, 0, 0, 4], &[0x80, 8, 0, 6, 130, 192]].concat();
+        let reset = [&[0, 13, 0, 18][..], &[0; 14]].concat();
+        let both = [&[0, 16, 0, 12][..], &[0; 8], &reset].concat();
+        let sack = [&[0; 8][..], &[0, 1, 0, 1], &[0; 8]].concat();
+        for (kind, value) in [
+            (INIT, &init[..]),
+            (INIT, &[0; 16]),
+            (SACK, &sack),
+            (HEARTBEAT, &[0, 1, 0, 7, 1, 2, 3]),
+            (SHUTDOWN, &[0; 4]),
+            (COOKIE_ACK, &[]),
+            (RECONFIG, &reset),
+            (RECONFIG, &both),
+            (FORWARD_TSN, &[0; 8]),
+        ] {
+            assert!(exact(kind, value), "{kind} {value:?}");
+            let longer = [value, &[6, 0, 0, 8]].concat();
+            assert_eq!(exact(kind, &longer), kind == FORWARD_TSN, "{kind}");
+        }
+        assert!(!exact(
+            RECONFIG,
+            &[0, 16, 0, 20, 0, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 8, 0, 0, 0, 0]
+        ));
+        assert!(!exact(SHUTDOWN_ACK, &[6, 0, 0, 8, 0, 0, 0, 0]));
+        assert!(
+            exact(ABORT, &[0, 0, 255, 255]) && exact(COOKIE_ECHO, &[1]) && exact(DATA, &[0; 13])
+        );
+    }
+
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             if let Some(found) = chunks(&bytes) {
                 for chunk in &found {
-                    let _ = reconfigs(chunk);
+                    let _ = (reconfigs(chunk), is_exact(chunk));
                 }
                 let _ = only(&bytes, |kind| kind > 100);
             }

@@ -1,5 +1,23 @@
 use super::*;
 
+/// The value of a chunk: words that are often small, or one of the parameter types, as lengths
+/// and counts in chunks are.
+fn random_value() -> impl Strategy<Value = Vec<u8>> {
+    let word = prop_oneof![
+        0u16..24,
+        any::<u16>(),
+        Just(13),
+        Just(16),
+        Just(7),
+        Just(0xC000)
+    ];
+    (proptest::collection::vec(word, 0..20), 0usize..3).prop_map(|(words, cut)| {
+        let mut bytes: Vec<u8> = words.into_iter().flat_map(u16::to_be_bytes).collect();
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        bytes
+    })
+}
+
 proptest! {
     #[test]
     fn random_bytes_never_panic(
@@ -26,6 +44,42 @@ proptest! {
             pair.flush();
         }
         pair.run(Duration::from_secs(1));
+    }
+
+    /// Chunks that only the peer of an association that is up can send.
+    #[test]
+    fn random_chunks_of_the_peer_never_panic(
+        packets in proptest::collection::vec(
+            proptest::collection::vec(
+                (0usize..wire::KNOWN.len(), any::<u8>(), random_value()), 1..4,
+            ), 1..40,
+        ),
+    ) {
+        let (mut pair, [own, peer]) = Pair::with_channel(PERFECT, |_| {});
+        let (header, tsn) = taken_over(&mut pair, &peer);
+        for (at, chunks) in packets.into_iter().enumerate() {
+            let mut packet = header.clone();
+            for (kind, flags, mut value) in chunks {
+                let kind = wire::KNOWN[kind];
+                if kind == wire::DATA && value.len() >= 4 && flags & 0x10 != 0 {
+                    // The next in order, or a little ahead.
+                    let near = tsn.wrapping_add(at as u32 + u32::from(flags >> 5));
+                    value[..4].copy_from_slice(&near.to_be_bytes());
+                }
+                packet.extend([kind, flags & 0x0F]);
+                packet.extend((value.len() as u16 + 4).to_be_bytes());
+                packet.extend(&value);
+                packet.resize(packet.len().next_multiple_of(4), 0);
+            }
+            pair.ends[0].handle_packet(pair.now, wire::sealed(packet));
+            while pair.ends[0].poll_packet(pair.now).is_some() {}
+            if at % 8 == 7 {
+                pair.now += Duration::from_millis(400);
+                pair.ends[0].handle_timeout(pair.now);
+            }
+            pair.send(0, &own, DataKind::Binary, &[1; 3_000]);
+        }
+        while pair.ends[0].poll_event().is_some() {}
     }
 
     /// Packets of a real association with bytes changed and the checksum put right.
@@ -166,6 +220,61 @@ fn late_copies_of_the_handshake_do_not_end_the_association() {
             pair.ends[end].handle_packet(pair.now, packet);
         }
     }
+    pair.run(Duration::from_secs(1));
+    pair.send(0, &own, DataKind::String, b"alive");
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.data(1).len(), 1);
+}
+
+#[test]
+fn an_abort_ends_the_association_whatever_its_causes_say() {
+    for (length, cause) in [(4, None), (8, Some(4)), (9, Some(0xFFFF)), (8, Some(0))] {
+        let (mut pair, [own, peer]) = Pair::with_channel(PERFECT, |_| {});
+        let (header, _) = taken_over(&mut pair, &peer);
+        let mut abort = vec![wire::ABORT, 0, 0, length];
+        if let Some(cause) = cause {
+            abort.extend([0, 12]);
+            abort.extend(u16::to_be_bytes(cause));
+        }
+        abort.resize(usize::from(length).next_multiple_of(4), 0);
+        deliver(&mut pair, &header, &abort);
+        pair.flush();
+        assert_eq!(pair.states(0, &own).last(), Some(&ChannelState::Closed));
+    }
+}
+
+#[test]
+fn chunks_inside_of_chunks_are_not_found() {
+    let (mut pair, [own, peer]) = Pair::with_channel(PERFECT, |_| {});
+    let (header, tsn) = taken_over(&mut pair, &peer);
+    for kind in [8, 11, 14] {
+        deliver(&mut pair, &header, &[kind, 0, 0, 8, wire::ABORT, 0, 0, 4]);
+    }
+    deliver(&mut pair, &header, &data_chunk(tsn, 0, 7, 51, b"ok"));
+    pair.flush();
+    assert_eq!(
+        pair.data(0),
+        [(own.id, DataKind::String, Bytes::from("ok"))]
+    );
+}
+
+#[test]
+fn an_init_that_brings_more_is_not_taken() {
+    let mut pair = Pair::new(PERFECT);
+    pair.start();
+    pair.flush();
+    let init = pair
+        .flying
+        .iter()
+        .find(|flight| flight.to == 0)
+        .unwrap()
+        .packet
+        .clone();
+    let abort = [wire::ABORT, 0, 0, 8, 0, 12, 0xFF, 0xFF];
+    let bundled = wire::sealed([&init[..], &abort].concat());
+    pair.ends[0].handle_packet(pair.now, bundled);
+    pair.run(Duration::from_secs(1));
+    let own = pair.ends[0].create(pair.now, options("x")).unwrap().handle;
     pair.run(Duration::from_secs(1));
     pair.send(0, &own, DataKind::String, b"alive");
     pair.run(Duration::from_secs(1));
