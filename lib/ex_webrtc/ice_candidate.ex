@@ -41,11 +41,18 @@ defmodule ExWebRTC.ICECandidate do
   Reads what a browser's `RTCIceCandidate.toJSON()` gives, decoded to a map.
 
   Keys that are missing become `nil`, and a missing candidate the empty string, as W3C defaults it.
+  So does JSON's `null`: a browser's last `icecandidate` event has no candidate, and programs send
+  that on as it is.
 
       iex> ExWebRTC.ICECandidate.from_json(%{"candidate" => "candidate:1 1 udp 1 10.0.0.1 9 typ host"})
       %ExWebRTC.ICECandidate{candidate: "candidate:1 1 udp 1 10.0.0.1 9 typ host"}
+
+      iex> ExWebRTC.ICECandidate.from_json(nil)
+      %ExWebRTC.ICECandidate{candidate: ""}
   """
-  @spec from_json(%{String.t() => String.t() | non_neg_integer() | nil}) :: t()
+  @spec from_json(%{String.t() => String.t() | non_neg_integer() | nil} | nil) :: t()
+  def from_json(nil), do: %__MODULE__{candidate: ""}
+
   def from_json(%{} = json) do
     %__MODULE__{
       candidate: json["candidate"] || "",
