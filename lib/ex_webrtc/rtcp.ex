@@ -13,6 +13,8 @@ defmodule ExWebRTC.RTCP do
       2
   """
 
+  alias ExWebRTC.PacketStructs
+
   alias ExWebRTC.RTCP.{
     APP,
     FIR,
@@ -57,15 +59,16 @@ defmodule ExWebRTC.RTCP do
   @max_body_words 65_535
 
   @doc """
-  Encodes a packet, or a list of packets to a compound.
+  Encodes a packet, or a list of packets to a compound. Packets of `ex_rtcp` are taken as well.
 
   Raises `ArgumentError` for what a packet cannot carry, such as 32 reports.
   """
-  @spec encode(packet() | [packet()]) :: binary()
+  @spec encode(packet() | struct() | [packet() | struct()]) :: binary()
   def encode(packets) when is_list(packets),
     do: for(packet <- packets, into: <<>>, do: encode(packet))
 
-  def encode(%module{} = packet) do
+  def encode(packet) do
+    %module{} = packet = PacketStructs.to_ours(packet)
     {{count, type}, body} = module.encode_body(packet)
     words = div(byte_size(body), 4)
 

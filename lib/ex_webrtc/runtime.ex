@@ -12,49 +12,20 @@ defmodule ExWebRTC.Runtime do
 
   require Logger
 
-  alias ExWebRTC.Native
-  alias ExWebRTC.RTCP
-
-  # RTP packets are built as the structs of these packages where the application has them, so that
-  # programs that name those structs keep working.
-  @rtp_packet {ExRTP.Packet, ExWebRTC.RTP.Packet}
-  @rtp_extension {ExRTP.Packet.Extension, ExWebRTC.RTP.Packet.Extension}
-
-  @rtcp_modules %{
-    sender_report: {ExRTCP.Packet.SenderReport, RTCP.SenderReport},
-    receiver_report: {ExRTCP.Packet.ReceiverReport, RTCP.ReceiverReport},
-    reception_report: {ExRTCP.Packet.ReceptionReport, RTCP.ReceptionReport},
-    source_description: {ExRTCP.Packet.SourceDescription, RTCP.SourceDescription},
-    source_description_chunk:
-      {ExRTCP.Packet.SourceDescription.Chunk, RTCP.SourceDescription.Chunk},
-    source_description_item:
-      {ExRTCP.Packet.SourceDescription.Chunk.Item, RTCP.SourceDescription.Item},
-    goodbye: {ExRTCP.Packet.Goodbye, RTCP.Goodbye},
-    nack: {ExRTCP.Packet.TransportFeedback.NACK, RTCP.NACK},
-    transport_cc: {ExRTCP.Packet.TransportFeedback.CC, RTCP.TransportCC},
-    run_length_chunk: {ExRTCP.Packet.TransportFeedback.CC.RunLength, RTCP.TransportCC.RunLength},
-    status_vector_chunk:
-      {ExRTCP.Packet.TransportFeedback.CC.StatusVector, RTCP.TransportCC.StatusVector},
-    pli: {ExRTCP.Packet.PayloadFeedback.PLI, RTCP.PLI},
-    fir: {ExRTCP.Packet.PayloadFeedback.FIR, RTCP.FIR},
-    remb: {ExRTCP.Packet.PayloadFeedback.REMB, RTCP.REMB},
-    application: {nil, RTCP.APP},
-    extended_report: {nil, RTCP.XR},
-    receiver_reference_time: {nil, RTCP.XR.ReceiverReferenceTime},
-    dlrr: {nil, RTCP.XR.DLRR},
-    unknown: {nil, RTCP.Unknown}
-  }
+  alias ExWebRTC.{Native, PacketStructs}
 
   @spec start_link(term()) :: GenServer.on_start()
   def start_link(_opts), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
   @impl true
   def init(nil) do
+    %{packet: packet, extension: extension} = PacketStructs.rtp_modules()
+
     options = %{
       shards: shards!(Application.get_env(:ex_webrtc, :shards)),
-      rtp_packet_module: loaded(@rtp_packet),
-      rtp_extension_module: loaded(@rtp_extension),
-      rtcp_modules: Map.new(@rtcp_modules, fn {kind, modules} -> {kind, loaded(modules)} end),
+      rtp_packet_module: packet,
+      rtp_extension_module: extension,
+      rtcp_modules: PacketStructs.rtcp_modules(),
       log_to: self()
     }
 
@@ -80,9 +51,5 @@ defmodule ExWebRTC.Runtime do
     raise ArgumentError,
           "invalid value for `config :ex_webrtc, shards:`: expected a positive integer, " <>
             "got: #{inspect(other)}"
-  end
-
-  defp loaded({theirs, ours}) do
-    if theirs != nil and Code.ensure_loaded?(theirs), do: theirs, else: ours
   end
 end

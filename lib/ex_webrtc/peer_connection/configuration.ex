@@ -97,6 +97,8 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   - `rtcp_feedbacks`: added to those that `features` imply. Default `default_rtcp_feedbacks/0`.
   - `rtp_delivery`: `:none` keeps received RTP packets out of the mailbox of the controlling process,
     for a connection that only forwards or counts. Default `:packet`: a message for each.
+  - `data_types`: `true` tells text from binary: messages of data channels then come as
+    `{:data, ref, {:string | :binary, data}}`. Default `false`.
   - `certificates`: a list with a DTLS certificate and its private key, both PEM in one string; one
     at most. The fingerprint stays the same over connections that share it. Default `[]`: a fresh
     ECDSA P-256 certificate for each connection.

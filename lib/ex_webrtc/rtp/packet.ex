@@ -10,6 +10,8 @@ defmodule ExWebRTC.RTP.Packet do
 
   The extension fields belong together (`extension`, `extension_profile`, `extensions`): change them
   with `add_extension/2`, `set_extension/3` and the `remove_` functions.
+
+  The functions take packets of the package `ex_rtp` as well: they have the same fields.
   """
 
   alias ExWebRTC.RTP.Packet.Extension
@@ -106,7 +108,7 @@ defmodule ExWebRTC.RTP.Packet do
   with an id or size that the profile does not have, more than 255 bytes of padding.
   """
   @spec encode(t()) :: binary()
-  def encode(%__MODULE__{} = packet) do
+  def encode(%_packet{} = packet) do
     csrc_count = length(packet.csrc)
 
     if csrc_count > @max_csrcs,
@@ -159,7 +161,7 @@ defmodule ExWebRTC.RTP.Packet do
   end
 
   # Id 15 is reserved (RFC 8285 section 4.2); the length field is one less than the length.
-  defp encode_one_byte(%Extension{id: id, data: data})
+  defp encode_one_byte(%{id: id, data: data})
        when id in 1..14 and byte_size(data) in 1..16,
        do: <<id::4, byte_size(data) - 1::4, data::binary>>
 
@@ -168,7 +170,7 @@ defmodule ExWebRTC.RTP.Packet do
           "a one-byte header extension has an id in 1..14 and 1 to 16 bytes, got: #{inspect(element)}"
   end
 
-  defp encode_two_byte(%Extension{id: id, data: data})
+  defp encode_two_byte(%{id: id, data: data})
        when id in 1..255 and byte_size(data) in 0..255,
        do: <<id, byte_size(data), data::binary>>
 
@@ -271,14 +273,14 @@ defmodule ExWebRTC.RTP.Packet do
   The first header extension with this id.
   """
   @spec fetch_extension(t(), 1..255) :: {:ok, Extension.t()} | :error
-  def fetch_extension(%__MODULE__{extensions: elements}, id) when is_list(elements) do
+  def fetch_extension(%_packet{extensions: elements}, id) when is_list(elements) do
     case Enum.find(elements, &(&1.id == id)) do
       nil -> :error
       element -> {:ok, element}
     end
   end
 
-  def fetch_extension(%__MODULE__{}, _id), do: :error
+  def fetch_extension(%_packet{}, _id), do: :error
 
   @doc """
   Adds a header extension (RFC 8285) behind those that are there.
@@ -287,7 +289,7 @@ defmodule ExWebRTC.RTP.Packet do
   (id above 14, no data, or more than 16 bytes). An extension set by `set_extension/3` is replaced.
   """
   @spec add_extension(t(), Extension.t()) :: t()
-  def add_extension(%__MODULE__{} = packet, %Extension{} = extension) do
+  def add_extension(%_packet{} = packet, %{id: _, data: _} = extension) do
     elements =
       if is_list(packet.extensions), do: packet.extensions ++ [extension], else: [extension]
 
@@ -307,7 +309,7 @@ defmodule ExWebRTC.RTP.Packet do
     end
   end
 
-  defp one_byte?(%Extension{id: id, data: data}), do: id in 1..14 and byte_size(data) in 1..16
+  defp one_byte?(%{id: id, data: data}), do: id in 1..14 and byte_size(data) in 1..16
 
   @doc """
   Sets the one header extension of the application's own profile (RFC 3550 section 5.3.1) in place
@@ -317,12 +319,12 @@ defmodule ExWebRTC.RTP.Packet do
   of RFC 8285 raise `ArgumentError`: use `add_extension/2`.
   """
   @spec set_extension(t(), 0..65_535, binary()) :: t()
-  def set_extension(%__MODULE__{}, profile, _data)
+  def set_extension(%_packet{}, profile, _data)
       when profile == @one_byte_profile or profile in @two_byte_profiles do
     raise ArgumentError, "profile #{inspect(profile)} is one of RFC 8285: use add_extension/2"
   end
 
-  def set_extension(%__MODULE__{} = packet, profile, data)
+  def set_extension(%_packet{} = packet, profile, data)
       when profile in 0..65_535 and is_binary(data) do
     %{packet | extension: true, extension_profile: profile, extensions: data}
   end
@@ -331,19 +333,19 @@ defmodule ExWebRTC.RTP.Packet do
   Removes every header extension with this id.
   """
   @spec remove_extension(t(), 1..255) :: t()
-  def remove_extension(%__MODULE__{extensions: elements} = packet, id) when is_list(elements) do
+  def remove_extension(%_packet{extensions: elements} = packet, id) when is_list(elements) do
     case Enum.reject(elements, &(&1.id == id)) do
       [] -> remove_extensions(packet)
       elements -> %{packet | extensions: elements}
     end
   end
 
-  def remove_extension(%__MODULE__{} = packet, _id), do: packet
+  def remove_extension(%_packet{} = packet, _id), do: packet
 
   @doc """
   Removes all header extensions.
   """
   @spec remove_extensions(t()) :: t()
-  def remove_extensions(%__MODULE__{} = packet),
+  def remove_extensions(%_packet{} = packet),
     do: %{packet | extension: false, extension_profile: nil, extensions: nil}
 end

@@ -1,0 +1,76 @@
+defmodule ExWebRTC.PacketStructsTest do
+  use ExUnit.Case, async: true
+
+  alias ExWebRTC.{PacketExchange, PacketStructs, RTCP, RTP}
+
+  describe "without ex_rtp and ex_rtcp" do
+    test "packets are our structs" do
+      assert {%RTP.Packet{payload: "frame", marker: true}, %RTCP.PLI{}} =
+               PacketExchange.run(RTP.Packet, RTP.Packet.Extension, RTCP.PLI)
+    end
+
+    test "RTCP packets of theirs are encoded like ours, parts included" do
+      report = %{ssrc: 7, fraction_lost: 1, total_lost: 2, last_sequence_number: 3}
+      report = Map.merge(report, %{jitter: 4, last_sr: 5, delay: 6})
+      ours = %RTCP.ReceiverReport{ssrc: 9, reports: [struct!(RTCP.ReceptionReport, report)]}
+
+      theirs = %{
+        Map.put(ours, :__struct__, ExRTCP.Packet.ReceiverReport)
+        | reports: [Map.put(report, :__struct__, ExRTCP.Packet.ReceptionReport)]
+      }
+
+      assert PacketStructs.to_ours(theirs) == ours
+      assert RTCP.encode([theirs]) == RTCP.encode(ours)
+    end
+
+    test "RTP packets of theirs go through the functions for ours" do
+      packet = RTP.Packet.new("frame", sequence_number: 7)
+      theirs = Map.put(packet, :__struct__, ExRTP.Packet)
+      extension = %{__struct__: ExRTP.Packet.Extension, id: 3, data: "x"}
+
+      theirs = RTP.Packet.add_extension(theirs, extension)
+      assert theirs.__struct__ == ExRTP.Packet
+      assert {:ok, ^extension} = RTP.Packet.fetch_extension(theirs, 3)
+
+      assert {:ok, %RTP.Packet{sequence_number: 7}} =
+               theirs |> RTP.Packet.encode() |> RTP.Packet.decode()
+
+      assert %{extensions: nil} = RTP.Packet.remove_extension(theirs, 3)
+    end
+  end
+
+  # The modules would change what every other test receives: they are loaded in a VM of their own.
+  test "where ex_rtp and ex_rtcp are loaded when the application starts, packets are theirs" do
+    vm = start_vm()
+
+    _modules =
+      call(vm, Code, :compile_file, [Path.expand("../fixtures/packet_packages.exs", __DIR__)])
+
+    assert {:ok, _started} = call(vm, Application, :ensure_all_started, [:ex_webrtc])
+
+    {rtp, pli} =
+      call(vm, PacketExchange, :run, [
+        ExRTP.Packet,
+        ExRTP.Packet.Extension,
+        ExRTCP.Packet.PayloadFeedback.PLI
+      ])
+
+    assert %{__struct__: ExRTP.Packet, payload: "frame", marker: true, timestamp: 90_000} = rtp
+    # The MID, for one, is negotiated and so written into each packet.
+    assert [%{__struct__: ExRTP.Packet.Extension} | _] = rtp.extensions
+    assert Map.keys(rtp) == RTP.Packet.__struct__() |> Map.keys()
+    assert %{__struct__: ExRTCP.Packet.PayloadFeedback.PLI, media_ssrc: media_ssrc} = pli
+    assert media_ssrc == rtp.ssrc
+  end
+
+  defp start_vm do
+    paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
+    {:ok, vm, _node} = :peer.start_link(%{connection: :standard_io, args: paths})
+    on_exit(fn -> if Process.alive?(vm), do: :peer.stop(vm) end)
+    {:ok, _started} = call(vm, Application, :ensure_all_started, [:elixir])
+    vm
+  end
+
+  defp call(vm, module, function, arguments),
+    do: :peer.call(vm, module, function, arguments, 60_000)
+end
