@@ -67,7 +67,13 @@ defmodule ExWebRTC.MixProject do
   defp docs do
     [
       main: "readme",
-      extras: ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/architecture.md"]
+      extras: [
+        "README.md",
+        "guides/negotiating.md",
+        "docs/architecture.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md"
+      ]
     ]
   end
 end
