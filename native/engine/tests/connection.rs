@@ -10,8 +10,8 @@ use engine::error::Error;
 use engine::event::{Event, Warning};
 use engine::ids::TrackId;
 use engine::w3c::{
-    ChannelState, ConnectionState, DataKind, DtlsRole, Kind, SdpType, SessionDescription,
-    SignalingState,
+    ChannelState, ConnectionState, DataKind, DtlsRole, IceConnectionState, Kind, SdpType,
+    SessionDescription, SignalingState,
 };
 use std::time::Duration;
 use world::{Link, World, channel_options, config, packet};
@@ -403,5 +403,49 @@ fn an_idle_connection_wakes_rarely() {
     assert!(
         wakes < 60 * 12,
         "{wakes} wake-ups of two idle connections in a minute"
+    );
+}
+
+fn ice_states(world: &World, side: usize) -> Vec<IceConnectionState> {
+    let events = world.peers[side].heard.events.iter();
+    events
+        .filter_map(|event| match event {
+            Event::IceConnectionStateChange(state) => Some(*state),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn ice_is_completed_once_neither_side_has_more_candidates() {
+    use IceConnectionState::{Checking, Completed, Connected};
+    let mut world = connected(config(), config());
+    world.run_for(Duration::from_secs(1));
+    // The end of trickled candidates was not told: one may still come.
+    for side in 0..2 {
+        assert_eq!(ice_states(&world, side), [Checking, Connected]);
+        world.ok(side, Command::AddIceCandidate(None));
+        assert_eq!(ice_states(&world, side), [Checking, Connected, Completed]);
+        assert_eq!(
+            world.peers[side].connection_states().last(),
+            Some(&ConnectionState::Connected)
+        );
+    }
+    // A restart has candidates to come again, and loses no connection.
+    let offer = world.create(0, Command::CreateOffer { ice_restart: true });
+    world.exchange(0, offer);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(
+        ice_states(&world, 0),
+        [Checking, Connected, Completed, Connected]
+    );
+    world.ok(0, Command::AddIceCandidate(None));
+    assert_eq!(ice_states(&world, 0).last(), Some(&Completed));
+    // A completed connection loses its peer like any other.
+    world.link.loss = 100;
+    world.run_for(Duration::from_secs(60));
+    assert_eq!(
+        ice_states(&world, 0)[5..],
+        [IceConnectionState::Disconnected, IceConnectionState::Failed]
     );
 }

@@ -167,6 +167,7 @@ impl Engine {
         if let Some(remote) = self.negotiation.add_remote_candidate(candidate)? {
             self.add_remote(now, &remote.attribute, remote.ufrag.as_deref())?;
         }
+        self.update_candidates_known();
         Ok(Value::Unit)
     }
 

@@ -244,6 +244,7 @@ impl Engine {
             return;
         }
         self.negotiation.end_of_local_candidates();
+        self.update_candidates_known();
         self.set_gathering(IceGatheringState::Complete, sink);
         self.flush(now, sink);
     }
@@ -341,8 +342,14 @@ impl Engine {
             // SDP that is legal as a whole may hold a candidate of a kind we don't know.
             let _ = self.add_remote(now, &candidate.attribute, candidate.ufrag.as_deref());
         }
+        self.update_candidates_known();
         self.apply_channels(now);
         self.flush(now, sink);
+    }
+
+    fn update_candidates_known(&mut self) {
+        let known = self.negotiation.all_candidates_known();
+        self.transport.set_candidates_known(known);
     }
 
     fn apply_channels(&mut self, now: Instant) {

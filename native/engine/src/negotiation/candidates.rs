@@ -253,6 +253,27 @@ impl State {
         }
     }
 
+    /// Whether both sides have told all candidates of the generation in force. A peer that does
+    /// not trickle has told them in its description (RFC 8838 section 4.1).
+    pub fn all_candidates_known(&self) -> bool {
+        let (Some(local), Some(remote)) = (&self.exchange.local, self.remote()) else {
+            return false;
+        };
+        let sdp = &remote.sdp;
+        let Some(ufrag) = tagged_ufrag(sdp) else {
+            return false;
+        };
+        let told = || {
+            let in_description = sdp
+                .tagged()
+                .and_then(|line| sdp.sections.get(line))
+                .is_some_and(|section| section.end_of_candidates);
+            let mut since = self.candidates.remote_complete.iter();
+            in_description || since.any(|(_, of)| *of == ufrag)
+        };
+        self.candidates.local_complete.contains(&local.ufrag) && (!sdp.trickle || told())
+    }
+
     /// A local description with the candidates gathered for it, on the first bundled m-line
     /// (RFC 9429 section 5.2.1).
     pub fn local_text(&self, description: &Description) -> SessionDescription {

@@ -292,6 +292,11 @@ impl Negotiation {
             .map(|description| description.sdp.trickle)
     }
 
+    /// Whether neither side will tell more candidates of the generation in force.
+    pub fn all_candidates_known(&self) -> bool {
+        self.state.all_candidates_known()
+    }
+
     /// ICE and DTLS as they should be now; `None` before the first local description.
     pub fn transport_plan(&self) -> Option<TransportPlan> {
         self.state.transport_plan()

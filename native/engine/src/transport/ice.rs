@@ -72,6 +72,8 @@ pub(super) struct Ice {
     previous: Option<Session>,
     waiting: Vec<Waiting>,
     state: IceConnectionState,
+    /// No candidate of either side is to come.
+    candidates_known: bool,
     changes: VecDeque<IceConnectionState>,
     pub selected_pair_changes: u32,
     pub unmatched_requests: u64,
@@ -92,6 +94,7 @@ impl Ice {
             previous: None,
             waiting: Vec::new(),
             state: IceConnectionState::New,
+            candidates_known: false,
             changes: VecDeque::new(),
             selected_pair_changes: 0,
             unmatched_requests: 0,
@@ -415,12 +418,26 @@ impl Ice {
         {
             self.previous = None;
         }
+        self.derive_state();
+    }
+
+    pub(super) fn set_candidates_known(&mut self, known: bool) {
+        self.candidates_known = known;
+        self.derive_state();
+    }
+
+    fn derive_state(&mut self) {
         let progress = self
             .current
             .as_ref()
             .map_or(Progress::Idle, Session::progress);
         let before = self.previous.as_ref().map(Session::progress);
+        let was_connected = matches!(
+            self.state,
+            IceConnectionState::Connected | IceConnectionState::Completed
+        );
         let state = match (progress, before) {
+            (Progress::Connected, _) if self.candidates_known => IceConnectionState::Completed,
             (Progress::Connected, _) | (_, Some(Progress::Connected)) => {
                 IceConnectionState::Connected
             }
@@ -428,9 +445,7 @@ impl Ice {
             (Progress::Checking, _) | (Progress::Idle, Some(_)) => IceConnectionState::Checking,
             (Progress::Failed, _) => IceConnectionState::Failed,
             // The old path died before the restart got anywhere.
-            (Progress::Idle, None) if self.state == IceConnectionState::Connected => {
-                IceConnectionState::Failed
-            }
+            (Progress::Idle, None) if was_connected => IceConnectionState::Failed,
             // Nothing to check with yet: as it was.
             (Progress::Idle, None) => self.state,
         };
@@ -445,6 +460,11 @@ impl Ice {
                 && state != IceConnectionState::Closed;
             if skips_checking {
                 self.changes.push_back(IceConnectionState::Checking);
+            }
+            let skips_connected = state == IceConnectionState::Completed
+                && self.state != IceConnectionState::Connected;
+            if skips_connected {
+                self.changes.push_back(IceConnectionState::Connected);
             }
             self.state = state;
             self.changes.push_back(state);

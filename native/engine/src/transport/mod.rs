@@ -158,6 +158,12 @@ impl Transport {
         outcome
     }
 
+    /// Says whether either side may still tell candidates of the session in force: where none
+    /// does, a connected session is a completed one (webrtc-pc section 5.6.4).
+    pub fn set_candidates_known(&mut self, known: bool) {
+        self.ice.set_candidates_known(known);
+    }
+
     /// A `.local` name was resolved, or is not to be found.
     pub fn mdns_resolved(&mut self, now: Instant, name: &str, address: Option<IpAddr>) {
         self.ice.mdns_resolved(now, name, address, &mut self.unsent);
