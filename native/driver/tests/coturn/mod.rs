@@ -20,19 +20,61 @@ pub struct Coturn {
 }
 
 impl Coturn {
-    /// Ready to be asked.
+    /// On loopback, ready to be asked.
     pub fn start(options: &[&str]) -> Self {
+        let both = [
+            &[
+                "--listening-ip=127.0.0.1",
+                "--listening-ip=::1",
+                "--relay-ip=127.0.0.1",
+                "--relay-ip=::1",
+                "--allow-loopback-peers",
+            ],
+            options,
+        ];
+        let server = Self::spawn(Command::new("turnserver"), &both.concat(), free_port());
+        server.wait_until_ready();
+        server
+    }
+
+    /// In a network namespace, on the standard port of an address there.
+    pub fn start_in(namespace: &str, address: &str) -> Self {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace, "turnserver"]);
+        let (listen, relay) = (
+            format!("--listening-ip={address}"),
+            format!("--relay-ip={address}"),
+        );
+        let server = Self::spawn(command, &[&listen, &relay], 3478);
+        server.wait_until_listening(namespace, address);
+        server
+    }
+
+    fn wait_until_listening(&self, namespace: &str, address: &str) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let sockets = Command::new("ip")
+                .args(["netns", "exec", namespace, "ss", "-Hlnu"])
+                .output()
+                .unwrap();
+            let listening = String::from_utf8_lossy(&sockets.stdout);
+            if listening.contains(&format!("{address}:{}", self.port)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "turnserver did not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn spawn(mut command: Command, options: &[&str], port: u16) -> Self {
         let directory = std::env::temp_dir().join(format!("coturn-{:016x}", rand::random::<u64>()));
         std::fs::create_dir(&directory).unwrap();
         let ca_pem = certificate(&directory);
-        let (port, tls_port) = (free_port(), free_port());
-        let process = Command::new("turnserver")
+        let tls_port = free_port();
+        let process = command
             .args(["-n", "--no-cli", "--lt-cred-mech", "--fingerprint"])
             .args(["--realm", "example.org"])
             .arg(format!("--user={USER}:{PASSWORD}"))
-            .args(["--listening-ip=127.0.0.1", "--listening-ip=::1"])
-            .args(["--relay-ip=127.0.0.1", "--relay-ip=::1"])
-            .arg("--allow-loopback-peers")
             .arg(format!("--listening-port={port}"))
             .arg(format!("--tls-listening-port={tls_port}"))
             .arg(format!("--cert={}", directory.join("server.pem").display()))
@@ -48,15 +90,13 @@ impl Coturn {
             .stderr(Stdio::null())
             .spawn()
             .expect("turnserver, of Debian's package coturn, is needed for this test");
-        let server = Self {
+        Self {
             process,
             directory,
             port,
             tls_port,
             ca_pem,
-        };
-        server.wait_until_ready();
-        server
+        }
     }
 
     fn wait_until_ready(&self) {

@@ -190,6 +190,18 @@ impl Peer {
         self.seen.drain(..).chain(self.output.try_iter()).collect()
     }
 
+    /// Output that [`Self::drain`] gave and that may still be waited for.
+    pub fn put_back(&mut self, output: Output) {
+        self.seen.push_back(output);
+    }
+
+    pub fn connection_state(&mut self) -> ConnectionState {
+        match self.request(Command::Get(Property::ConnectionState)) {
+            Ok(Value::ConnectionState(state)) => state,
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub fn submit(&mut self, command: Command) -> RequestId {
         let id = RequestId(self.next_id);
         self.next_id += 1;
