@@ -19,6 +19,30 @@ defmodule ExWebRTC.Native.ArgumentsTest do
 
   defp assert_badarg(fun), do: assert_raise(ArgumentError, fun)
 
+  # Every function of the library that takes an argument; a new one belongs here, and below.
+  @covered [
+    start: 1,
+    open: 3,
+    request: 3,
+    set_controller: 3,
+    send_rtp: 4,
+    send_pli: 3,
+    send_rtcp: 2,
+    send_data: 4,
+    send_data_sync: 5,
+    buffered_amount: 1,
+    random_bytes: 1
+  ]
+
+  test "no function is forgotten" do
+    tests_only = fn {name, _arity} -> name |> to_string() |> String.starts_with?("test_") end
+
+    functions =
+      for {_name, arity} = function <- Native.__info__(:functions), arity > 0, do: function
+
+    assert Enum.reject(functions, tests_only) -- @covered == []
+  end
+
   test "open", %{configuration: configuration} do
     for wrong <- @wrong do
       assert_badarg(fn -> Native.open(wrong, self(), self()) end)

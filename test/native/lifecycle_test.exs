@@ -106,6 +106,73 @@ defmodule ExWebRTC.Native.LifecycleTest do
     PeerConnection.stop(pc)
   end
 
+  test "requests under way end with the process, and nobody waits for ever" do
+    pc = start()
+
+    callers =
+      for _ <- 1..50 do
+        spawn_monitor(fn -> ask_for_ever(pc) end)
+      end
+
+    # All of them are at it.
+    for _ <- 1..100, do: PeerConnection.get_stats(pc)
+    Process.exit(pc, :kill)
+
+    for {pid, monitor} <- callers do
+      assert_receive {:DOWN, ^monitor, :process, ^pid, {reason, {GenServer, :call, _}}}, 5_000
+      assert reason in [:killed, :noproc]
+    end
+
+    eventually(fn -> Native.connections() == 0 end)
+  end
+
+  defp ask_for_ever(pc) do
+    %{peer_connection: _} = PeerConnection.get_stats(pc)
+    ask_for_ever(pc)
+  end
+
+  test "a controlling process that dies takes nothing along, and can be replaced" do
+    {controller, monitor} = spawn_monitor(fn -> receive(do: (:end -> :ok)) end)
+    {:ok, pc} = PeerConnection.start(controlling_process: controller)
+    send(controller, :end)
+    assert_receive {:DOWN, ^monitor, :process, ^controller, :normal}
+
+    {:ok, _transceiver} = PeerConnection.add_transceiver(pc, :audio)
+    refute_received {:ex_webrtc, ^pc, _message}
+    assert PeerConnection.controlling_process(pc, self()) == :ok
+    {:ok, offer} = PeerConnection.create_offer(pc)
+    :ok = PeerConnection.set_local_description(pc, offer)
+    assert_received {:ex_webrtc, ^pc, {:signaling_state_change, :have_local_offer}}
+    PeerConnection.stop(pc)
+  end
+
+  test "a controlling process that reads nothing holds nobody else up" do
+    test = self()
+
+    sleeper =
+      spawn_link(fn ->
+        # Takes over where the test has left off, and never looks at its mailbox.
+        receive(do: (:end -> send(test, {:waiting, Process.info(self(), :message_queue_len)})))
+      end)
+
+    {sender, receiver} = ExWebRTC.Peers.start()
+    track = ExWebRTC.MediaStreamTrack.new(:audio)
+    {:ok, _sender} = PeerConnection.add_track(sender, track)
+    :ok = ExWebRTC.Peers.connect(sender, receiver)
+    :ok = PeerConnection.controlling_process(receiver, sleeper)
+
+    for number <- 1..5_000 do
+      packet = ExWebRTC.RTP.Packet.new("payload", sequence_number: number, timestamp: number)
+      :ok = PeerConnection.send_rtp(sender, track.id, packet)
+      if rem(number, 500) == 0, do: %{} = PeerConnection.get_stats(receiver)
+    end
+
+    eventually(fn -> elem(Process.info(sleeper, :message_queue_len), 1) > 500 end)
+    assert PeerConnection.get_connection_state(receiver) == :connected
+    send(sleeper, :end)
+    assert_receive {:waiting, {:message_queue_len, _length}}, 5_000
+  end
+
   test "functions that send return :ok for a process that is gone, calls exit" do
     pc = start()
     PeerConnection.stop(pc)
