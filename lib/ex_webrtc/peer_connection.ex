@@ -44,6 +44,7 @@ defmodule ExWebRTC.PeerConnection do
     RTCP,
     RTP,
     RTPCodecParameters,
+    RTPReceiver,
     RTPSender,
     RTPTransceiver,
     SessionDescription
@@ -123,6 +124,7 @@ defmodule ExWebRTC.PeerConnection do
     started with `data_types: true`: then data is `{:string | :binary, data}`.
   - `{:buffered_amount_low, ref}`: see `set_buffered_amount_low_threshold/3`.
   - `{:ice_candidate_error, error}`: a server could not be used.
+  - `{:tone_change, sender_id, tone}`: a tone of `insert_dtmf/4` begins; `""` when all were played.
   """
   @type message() ::
           {:ex_webrtc, pid(),
@@ -142,7 +144,60 @@ defmodule ExWebRTC.PeerConnection do
            | {:data_channel, DataChannel.t()}
            | {:data_channel_state_change, DataChannel.ref(), :open | :closed}
            | {:data, DataChannel.ref(), binary() | {:string | :binary, binary()}}
-           | {:buffered_amount_low, DataChannel.ref()}}
+           | {:buffered_amount_low, DataChannel.ref()}
+           | {:tone_change, RTPSender.id(), String.t()}}
+
+  @typedoc """
+  What a sender sends ([RTCRtpSendParameters](https://www.w3.org/TR/webrtc/#dom-rtcrtpsendparameters)).
+
+  - `encodings`: one without simulcast, else one a layer, as `add_transceiver/3` was given them
+  - `rtcp`: the name of the streams in RTCP, and whether reduced-size RTCP was negotiated
+  - `codecs`: as negotiated, each with the RTX that repairs it behind it; empty before
+  """
+  @type sender_parameters() :: %{
+          transaction_id: String.t(),
+          encodings: [encoding_parameters()],
+          header_extensions: [%{id: 1..255, uri: String.t()}],
+          rtcp: %{cname: String.t(), reduced_size: boolean()},
+          codecs: [RTPCodecParameters.t()]
+        }
+
+  @typedoc """
+  One stream of a sender ([RTCRtpEncodingParameters](https://www.w3.org/TR/webrtc/#dom-rtcrtpencodingparameters)).
+
+  - `active`: whether its packets are sent; those of one that is not are dropped
+  - `max_bitrate` (bits per second), `max_framerate` (frames per second),
+    `scale_resolution_down_by` (1.0 or more): limits for whatever encodes. Nothing is encoded here,
+    so they are only kept.
+  """
+  @type encoding_parameters() :: %{
+          rid: MediaStreamTrack.rid() | nil,
+          active: boolean(),
+          max_bitrate: non_neg_integer() | nil,
+          max_framerate: number() | nil,
+          scale_resolution_down_by: number() | nil
+        }
+
+  @typedoc """
+  What a receiver receives ([RTCRtpReceiveParameters](https://www.w3.org/TR/webrtc/#dom-rtcrtpreceiveparameters)).
+  """
+  @type receiver_parameters() :: %{
+          header_extensions: [%{id: 1..255, uri: String.t()}],
+          rtcp: %{reduced_size: boolean()},
+          codecs: [RTPCodecParameters.t()]
+        }
+
+  @typedoc """
+  Who was heard: an SSRC or a CSRC, when its last packet came (ms since 1970), that packet's RTP
+  timestamp, and how loud it was, from 0.0 (silence) to 1.0, where a header extension said so
+  (RFC 6464, RFC 6465).
+  """
+  @type rtp_source() :: %{
+          source: 0..0xFFFFFFFF,
+          timestamp: non_neg_integer(),
+          rtp_timestamp: 0..0xFFFFFFFF,
+          audio_level: float() | nil
+        }
 
   @typedoc """
   Options of `add_transceiver/3`:
@@ -285,6 +340,22 @@ defmodule ExWebRTC.PeerConnection do
   @doc "The remote description of an exchange that has not ended."
   @spec get_pending_remote_description(peer_connection()) :: SessionDescription.t() | nil
   def get_pending_remote_description(pc), do: Client.get(pc, {:get, :pending_remote_description})
+
+  @doc """
+  Changes the ICE servers and the transport policy, from the next gathering of candidates on: that
+  of an ICE restart, or the first
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-setconfiguration)).
+
+  Takes options of `start_link/2`, or what `get_configuration/1` returned with changes. As with the
+  W3C, `ice_servers` and `ice_transport_policy` that are left out of options become their defaults,
+  no servers and `:all`.
+
+  Errors: `:invalid_modification` when another option is not as it is, `:invalid_state` when the
+  connection is closed. Options that are invalid raise, as with `start_link/2`.
+  """
+  @spec set_configuration(peer_connection(), keyword() | Configuration.t()) ::
+          :ok | {:error, atom()}
+  def set_configuration(pc, configuration), do: Client.set_configuration(pc, configuration)
 
   ## Negotiation
 
@@ -429,6 +500,105 @@ defmodule ExWebRTC.PeerConnection do
       pc,
       {:set_codec_preferences, transceiver_id, Enum.map(codecs, &Arguments.codec!/1)}
     )
+  end
+
+  @doc """
+  What a sender sends
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcrtpsender-getparameters)).
+
+  Errors: `:invalid_sender_id`.
+  """
+  @spec get_sender_parameters(peer_connection(), RTPSender.id()) ::
+          {:ok, sender_parameters()} | {:error, atom()}
+  def get_sender_parameters(pc, sender_id),
+    do: Client.request(pc, {:get_sender_parameters, sender_id})
+
+  @doc """
+  Changes the `encodings` of what `get_sender_parameters/2` returned last; once
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcrtpsender-setparameters)).
+
+      {:ok, parameters} = PeerConnection.get_sender_parameters(pc, sender.id)
+      paused = Enum.map(parameters.encodings, &%{&1 | active: false})
+      :ok = PeerConnection.set_sender_parameters(pc, sender.id, %{parameters | encodings: paused})
+
+  Errors: `:invalid_sender_id`; `:invalid_state` when the transceiver is stopped, or
+  `get_sender_parameters/2` was not called since the last change; `:invalid_modification` when
+  anything but the settings of encodings is not as it was, or one of them is out of range.
+  """
+  @spec set_sender_parameters(peer_connection(), RTPSender.id(), sender_parameters()) ::
+          :ok | {:error, atom()}
+  def set_sender_parameters(pc, sender_id, %{encodings: _, transaction_id: _} = parameters),
+    do: Client.request(pc, {:set_sender_parameters, sender_id, parameters})
+
+  @doc """
+  What a receiver receives
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcrtpreceiver-getparameters)).
+
+  Errors: `:invalid_receiver_id`.
+  """
+  @spec get_receiver_parameters(peer_connection(), RTPReceiver.id()) ::
+          {:ok, receiver_parameters()} | {:error, atom()}
+  def get_receiver_parameters(pc, receiver_id),
+    do: Client.request(pc, {:get_receiver_parameters, receiver_id})
+
+  @doc """
+  Sets the streams that the sender's track belongs to for the peer; `:negotiation_needed` follows
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcrtpsender-setstreams)).
+
+  Errors: `:invalid_sender_id`, `:invalid_state`, `:invalid_option` for ids that SDP can't carry
+  (they have 1 to 64 visible ASCII characters), and for more than 16.
+  """
+  @spec set_streams(peer_connection(), RTPSender.id(), [MediaStreamTrack.stream_id()]) ::
+          :ok | {:error, atom()}
+  def set_streams(pc, sender_id, streams) when is_list(streams),
+    do: Client.request(pc, {:set_streams, sender_id, streams})
+
+  @doc """
+  The SSRCs that a receiver has heard in the last 10 seconds, latest first
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcrtpreceiver-getsynchronizationsources)).
+
+  Errors: `:invalid_receiver_id`.
+  """
+  @spec get_synchronization_sources(peer_connection(), RTPReceiver.id()) ::
+          {:ok, [rtp_source()]} | {:error, atom()}
+  def get_synchronization_sources(pc, receiver_id),
+    do: Client.request(pc, {:get_synchronization_sources, receiver_id})
+
+  @doc """
+  The CSRCs that a mixer put into what a receiver has heard in the last 10 seconds, latest first
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcrtpreceiver-getcontributingsources)).
+
+  Errors: `:invalid_receiver_id`.
+  """
+  @spec get_contributing_sources(peer_connection(), RTPReceiver.id()) ::
+          {:ok, [rtp_source()]} | {:error, atom()}
+  def get_contributing_sources(pc, receiver_id),
+    do: Client.request(pc, {:get_contributing_sources, receiver_id})
+
+  @doc """
+  Plays DTMF tones on an audio sender, as telephone events (RFC 4733)
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcdtmfsender-insertdtmf)).
+
+  `tones` are any of `0`-`9`, `A`-`D` (in either case), `#`, `*`, and `,` for two seconds of
+  silence. Tones that wait are replaced; `""` takes them back. As each one begins, the controlling
+  process is sent `{:tone_change, sender_id, tone}`, and with `""` when all were played.
+
+  Options, in milliseconds, brought into the range of the W3C:
+
+  - `duration`: of each tone, 40 to 6000, default 100
+  - `inter_tone_gap`: the silence behind each one, 30 to 6000, default 70
+
+  Errors: `:invalid_sender_id`; `:invalid_option` for other characters; `:invalid_state` while the
+  sender may not send, or where no `audio/telephone-event` was negotiated: it is a codec to be named
+  in the option `audio_codecs`.
+  """
+  @spec insert_dtmf(peer_connection(), RTPSender.id(), String.t(),
+          duration: non_neg_integer(),
+          inter_tone_gap: non_neg_integer()
+        ) :: :ok | {:error, atom()}
+  def insert_dtmf(pc, sender_id, tones, opts \\ []) do
+    with {:ok, {tones, duration, gap}} <- Arguments.dtmf(tones, opts),
+         do: Client.request(pc, {:insert_dtmf, sender_id, tones, duration, gap})
   end
 
   @doc "All transceivers, in the order of their m-lines."
@@ -592,4 +762,17 @@ defmodule ExWebRTC.PeerConnection do
   """
   @spec get_stats(peer_connection()) :: stats()
   def get_stats(pc), do: Client.get(pc, :get_stats)
+
+  @doc """
+  Statistics of one track, sender or receiver: its streams, and all entries that these refer to
+  ([W3C](https://www.w3.org/TR/webrtc/#the-stats-selection-algorithm)). `nil` selects everything.
+
+  Errors: `:invalid_track_id`, `:invalid_sender_id`, `:invalid_receiver_id`.
+  """
+  @spec get_stats(
+          peer_connection(),
+          MediaStreamTrack.t() | RTPSender.t() | RTPReceiver.t() | nil
+        ) :: stats() | {:error, atom()}
+  def get_stats(pc, nil), do: get_stats(pc)
+  def get_stats(pc, selector), do: Client.get(pc, Arguments.stats_selector(selector))
 end

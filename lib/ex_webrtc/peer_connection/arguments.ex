@@ -3,7 +3,14 @@ defmodule ExWebRTC.PeerConnection.Arguments do
   # What `ExWebRTC.PeerConnection` is called with, as the native side reads it. What may come from a
   # peer, by way of signaling, gives an error; what only a program can get wrong raises.
 
-  alias ExWebRTC.{ICECandidate, MediaStreamTrack, RTPCodecParameters, SessionDescription}
+  alias ExWebRTC.{
+    ICECandidate,
+    MediaStreamTrack,
+    RTPCodecParameters,
+    RTPReceiver,
+    RTPSender,
+    SessionDescription
+  }
 
   @directions [:sendrecv, :sendonly, :recvonly, :inactive]
   @kinds [:audio, :video]
@@ -64,6 +71,30 @@ defmodule ExWebRTC.PeerConnection.Arguments do
     raise ArgumentError,
           "expected send_encodings to be a list of maps with a :rid, got: #{inspect(other)}"
   end
+
+  @doc "Tones and options of `insert_dtmf/4`, as W3C webrtc-pc section 7.2 normalizes them."
+  @spec dtmf(String.t(), keyword()) ::
+          {:ok, {String.t(), 40..6_000, 30..6_000}} | {:error, :invalid_option}
+  def dtmf(tones, opts) when is_binary(tones) do
+    opts = Keyword.validate!(opts, duration: 100, inter_tone_gap: 70)
+    tones = String.upcase(tones, :ascii)
+
+    if tones =~ ~r/\A[0-9A-D#*,]*\z/ do
+      {:ok, {tones, within(opts[:duration], 40..6_000), within(opts[:inter_tone_gap], 30..6_000)}}
+    else
+      {:error, :invalid_option}
+    end
+  end
+
+  defp within(milliseconds, first..last) when is_integer(milliseconds),
+    do: milliseconds |> max(first) |> min(last)
+
+  @doc "Whom `get_stats/2` asks about."
+  @spec stats_selector(MediaStreamTrack.t() | RTPSender.t() | RTPReceiver.t()) ::
+          {:get_stats, :track | :sender | :receiver, non_neg_integer()}
+  def stats_selector(%MediaStreamTrack{id: id}), do: {:get_stats, :track, id}
+  def stats_selector(%RTPSender{id: id}), do: {:get_stats, :sender, id}
+  def stats_selector(%RTPReceiver{id: id}), do: {:get_stats, :receiver, id}
 
   @doc "A direction."
   @spec direction!(atom()) :: atom()

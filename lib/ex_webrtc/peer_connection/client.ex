@@ -36,6 +36,16 @@ defmodule ExWebRTC.PeerConnection.Client do
     end
   end
 
+  @doc "Changes what can be changed of the configuration."
+  @spec set_configuration(GenServer.server(), keyword() | Configuration.t()) ::
+          :ok | {:error, atom()}
+  def set_configuration(pc, wanted) do
+    with {:ok, changed} <- Configuration.change(configuration(pc), wanted) do
+      message = {:set_configuration, changed.ice_servers, changed.ice_transport_policy}
+      call(pc, message, wanted)
+    end
+  end
+
   @doc "Closes, so that the sockets are free when it returns, and stops the process."
   @spec stop(GenServer.server()) :: :ok
   def stop(pc) do

@@ -244,6 +244,34 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     |> check_payload_types!()
   end
 
+  @doc false
+  # `setConfiguration` (W3C webrtc-pc section 4.4.1.6): the servers and the policy are replaced,
+  # nothing else may be other than it is.
+  @spec change(t(), keyword() | t()) :: {:ok, t()} | {:error, :invalid_modification}
+  def change(current, %__MODULE__{} = wanted) do
+    replaced = replace(current, wanted.ice_servers, wanted.ice_transport_policy)
+    if wanted == replaced, do: {:ok, replaced}, else: {:error, :invalid_modification}
+  end
+
+  def change(current, opts) do
+    wanted = parse!(opts, current.controlling_process)
+    {_changeable, rest} = Keyword.split(opts, [:ice_servers, :ice_transport_policy])
+
+    if Enum.all?(rest, fn {name, _value} -> Map.get(wanted, name) == Map.get(current, name) end) do
+      {:ok, replace(current, wanted.ice_servers, wanted.ice_transport_policy)}
+    else
+      {:error, :invalid_modification}
+    end
+  end
+
+  defp replace(current, servers, policy) do
+    %{
+      current
+      | ice_servers: parse_option!(:ice_servers, servers),
+        ice_transport_policy: parse_option!(:ice_transport_policy, policy)
+    }
+  end
+
   defp known?(name), do: name in option_names()
 
   defp option_names,

@@ -59,6 +59,19 @@ defmodule ExWebRTC.PeerConnection.Server do
     )
   end
 
+  def handle_call({:set_configuration, ice_servers, policy}, from, state) do
+    configuration = %{
+      state.configuration
+      | ice_servers: ice_servers,
+        ice_transport_policy: policy
+    }
+
+    %{ice_servers: servers} = Configuration.to_native(configuration)
+    command = {:set_configuration, servers, policy}
+    action = {:configured, configuration}
+    submit(state, {from, action}, &Native.request(state.handle, &1, command))
+  end
+
   def handle_call(:configuration, _from, state), do: {:reply, state.configuration, state}
 
   def handle_call({:send_data_sync, channel, kind, data, timeout}, from, state) do
@@ -164,6 +177,10 @@ defmodule ExWebRTC.PeerConnection.Server do
   # Events from before the change are in this process's mailbox before the reply, so they still go
   # where they belong.
   defp finish({:controller, dest}, :ok, state), do: %{state | controller: dest}
+
+  defp finish({:configured, configuration}, :ok, state),
+    do: %{state | configuration: configuration}
+
   defp finish(:closed, :ok, state), do: %{state | closed?: true}
   defp finish(_action, _result, state), do: state
 

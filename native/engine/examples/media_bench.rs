@@ -82,6 +82,7 @@ fn main() {
             rid: None,
             ssrc: 1,
             rtx_ssrc: Some(2),
+            active: true,
         }],
         cname: "bench".into(),
     });

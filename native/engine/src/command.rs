@@ -1,11 +1,12 @@
 //! What the control plane asks of a connection. Every command gets exactly one reply.
 
 use crate::error::Error;
-use crate::ids::{ChannelId, Rid, SenderId, TransceiverId};
-use crate::stats::StatsReport;
+use crate::ids::{ChannelId, ReceiverId, Rid, SenderId, TransceiverId};
+use crate::stats::{StatsReport, StatsSelector};
 use crate::w3c::{
     ChannelState, Codec, ConnectionState, Direction, DtlsState, IceCandidateInit,
-    IceConnectionState, IceGatheringState, Kind, SessionDescription, SignalingState, Track,
+    IceConnectionState, IceGatheringState, IceServer, IceTransportPolicy, Kind, SessionDescription,
+    SignalingState, Track,
 };
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -69,6 +70,38 @@ pub enum Command {
     Get(Property),
     /// `get_stats/1`
     GetStats,
+    /// `get_stats/2`
+    SelectStats(StatsSelector),
+    /// `set_configuration/2`: what the next round of gathering uses.
+    SetConfiguration {
+        /// STUN and TURN servers.
+        ice_servers: Vec<IceServer>,
+        /// Which candidates are used.
+        ice_transport_policy: IceTransportPolicy,
+    },
+    /// `get_sender_parameters/2`
+    GetSenderParameters(SenderId),
+    /// `set_sender_parameters/3`
+    SetSenderParameters(SenderId, Box<RtpParameters>),
+    /// `get_receiver_parameters/2`
+    GetReceiverParameters(ReceiverId),
+    /// `set_streams/3`
+    SetStreams(SenderId, Vec<String>),
+    /// `get_synchronization_sources/2`
+    GetSynchronizationSources(ReceiverId),
+    /// `get_contributing_sources/2`
+    GetContributingSources(ReceiverId),
+    /// `insert_dtmf/4`
+    InsertDtmf {
+        /// An audio sender.
+        sender: SenderId,
+        /// Any of `0`-`9`, `A`-`D`, `#`, `*` and `,`.
+        tones: String,
+        /// How long each tone lasts, in milliseconds.
+        duration: u32,
+        /// The silence behind it, in milliseconds.
+        inter_tone_gap: u32,
+    },
     /// `set_packet_loss/2`, in percent.
     SetPacketLoss(u8),
     /// What `ice_ip_filter` and `host_to_srflx_ip_mapper` say now; sent before a command that
@@ -152,6 +185,10 @@ pub enum Value {
     },
     /// `get_stats`
     Stats(Box<StatsReport>),
+    /// `get_sender_parameters`, `get_receiver_parameters`
+    Parameters(Box<RtpParameters>),
+    /// `get_synchronization_sources`, `get_contributing_sources`
+    Sources(Vec<RtpSource>),
 }
 
 /// A command's outcome.
@@ -204,6 +241,70 @@ pub struct ReceiverInfo {
     pub track: Track,
     /// The codec last received with.
     pub codec: Option<Codec>,
+}
+
+/// `RTCRtpSendParameters`, `RTCRtpReceiveParameters`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RtpParameters {
+    /// What `set_sender_parameters/3` must bring back; `None` for a receiver.
+    pub transaction_id: Option<String>,
+    /// What a sender sends, a layer each; empty for a receiver.
+    pub encodings: Vec<RtpEncoding>,
+    /// Negotiated header extensions: id and URI.
+    pub header_extensions: Vec<(u8, String)>,
+    /// The name that the streams have in RTCP; `None` for a receiver.
+    pub cname: Option<String>,
+    /// Reduced-size RTCP was negotiated (RFC 5506).
+    pub reduced_size: bool,
+    /// Negotiated codecs, RTX included.
+    pub codecs: Vec<Codec>,
+}
+
+/// `RTCRtpEncodingParameters`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RtpEncoding {
+    /// The layer's name; `None` without simulcast.
+    pub rid: Option<Rid>,
+    /// Whether packets of it are sent.
+    pub settings: EncodingSettings,
+}
+
+/// The part of `RTCRtpEncodingParameters` that the application may change. The limits are for
+/// whoever encodes: they are kept and given back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncodingSettings {
+    /// Whether packets of it are sent.
+    pub active: bool,
+    /// Bits a second.
+    pub max_bitrate: Option<u64>,
+    /// Frames a second.
+    pub max_framerate: Option<f64>,
+    /// 1.0 or more; video.
+    pub scale_resolution_down_by: Option<f64>,
+}
+
+impl Default for EncodingSettings {
+    fn default() -> Self {
+        Self {
+            active: true,
+            max_bitrate: None,
+            max_framerate: None,
+            scale_resolution_down_by: None,
+        }
+    }
+}
+
+/// `RTCRtpSynchronizationSource`, `RTCRtpContributingSource`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RtpSource {
+    /// SSRC or CSRC.
+    pub source: u32,
+    /// When the last packet of it came, in ms since 1970.
+    pub timestamp: u64,
+    /// That packet's RTP timestamp.
+    pub rtp_timestamp: u32,
+    /// 0.0 for silence to 1.0 for full scale, where a header extension told it.
+    pub audio_level: Option<f64>,
 }
 
 /// Options of `create_data_channel/3`.

@@ -51,6 +51,7 @@ reasons! {
     InvalidTransceiverId = "invalid_transceiver_id",
     InvalidSenderId = "invalid_sender_id",
     InvalidReceiverId = "invalid_receiver_id",
+    InvalidTrackId = "invalid_track_id",
     InvalidTrackType = "invalid_track_type",
     InvalidTransceiverDirection = "invalid_transceiver_direction",
     InvalidCodec = "invalid_codec",

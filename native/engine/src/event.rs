@@ -1,7 +1,7 @@
 //! What a connection tells: messages to the controlling process, replies, and requests to the driver.
 
 use crate::command::{ChannelHandle, ChannelInfo, CommandResult};
-use crate::ids::{ChannelId, RequestId, Rid, TrackId};
+use crate::ids::{ChannelId, RequestId, Rid, SenderId, TrackId};
 use crate::media::ReceivedRtp;
 use crate::w3c::{
     ChannelState, ConnectionState, DataKind, DtlsState, IceCandidateInit, IceConnectionState,
@@ -45,6 +45,8 @@ pub enum Event {
     BufferedAmountLow(ChannelHandle),
     /// `{:ice_candidate_error, error}`
     IceCandidateError(IceCandidateError),
+    /// `{:tone_change, sender_id, tone}`: a tone of `insert_dtmf/4` begins; empty at the end.
+    ToneChange(SenderId, String),
 }
 
 /// `RTCPeerConnectionIceErrorEvent`.

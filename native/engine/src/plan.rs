@@ -113,6 +113,8 @@ pub struct EncodingPlan {
     pub ssrc: u32,
     /// The SSRC of its RTX stream, if RTX is negotiated.
     pub rtx_ssrc: Option<u32>,
+    /// Whether the application wants it sent (`set_sender_parameters/3`).
+    pub active: bool,
 }
 
 /// The data channel m-line, once both sides have agreed on it.

@@ -1,6 +1,19 @@
 //! Statistics (section 6 of the contract). Each room fills in what it counts.
 
+use crate::ids::{ReceiverId, SenderId, TrackId};
 use serde::Serialize;
+use std::collections::{HashMap, HashSet};
+
+/// Whose statistics `get_stats/2` asks for (W3C webrtc-pc section 8.2, "selector").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatsSelector {
+    /// A track, sent or received.
+    Track(TrackId),
+    /// A sender.
+    Sender(SenderId),
+    /// A receiver.
+    Receiver(ReceiverId),
+}
 
 /// `get_stats/1`: entries by id. A counter that nobody counts is absent.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -18,6 +31,36 @@ pub struct StatsEntry {
     pub kind: &'static str,
     /// The fields, in snake_case.
     pub fields: serde_json::Map<String, serde_json::Value>,
+}
+
+impl StatsReport {
+    /// The entries that `wanted` takes, and all that they refer to, directly or not: the stats
+    /// selection algorithm (webrtc-pc section 8.5).
+    #[must_use]
+    pub fn select(self, wanted: impl Fn(&StatsEntry) -> bool) -> Self {
+        let by_id: HashMap<&str, &StatsEntry> = self
+            .entries
+            .iter()
+            .map(|entry| (entry.id.as_str(), entry))
+            .collect();
+        let mut open: Vec<&StatsEntry> = self.entries.iter().filter(|e| wanted(e)).collect();
+        let mut taken: HashSet<String> = HashSet::new();
+        while let Some(entry) = open.pop() {
+            if !taken.insert(entry.id.clone()) {
+                continue;
+            }
+            let references = entry
+                .fields
+                .iter()
+                .filter(|(name, _)| name.ends_with("_id"));
+            open.extend(references.filter_map(|(_, id)| by_id.get(id.as_str()?).copied()));
+        }
+        drop(by_id);
+        let entries = self.entries.into_iter();
+        Self {
+            entries: entries.filter(|entry| taken.contains(&entry.id)).collect(),
+        }
+    }
 }
 
 impl StatsEntry {

@@ -37,6 +37,7 @@ rustler::atoms! {
     data_channel_state_change,
     data,
     buffered_amount_low,
+    tone_change,
 
     // Outcomes of an enqueue.
     busy,
@@ -152,6 +153,19 @@ rustler::atoms! {
     username_fragment,
     version,
     video_codecs,
+
+    // Parameters of senders and receivers, sources.
+    active,
+    audio_level,
+    cname,
+    encodings,
+    max_bitrate,
+    max_framerate,
+    reduced_size,
+    rid,
+    scale_resolution_down_by,
+    source,
+    transaction_id,
 
     // Symbols of transport-wide feedback.
     not_received,

@@ -11,6 +11,7 @@ use engine::outbox::{Outbox, Segment};
 use quinn_udp::{Transmit, UdpSockRef};
 use std::cell::RefCell;
 use std::io;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
@@ -43,6 +44,21 @@ pub struct Backlog {
     sent: usize,
     /// Since when a socket is not writable.
     since: Option<Instant>,
+    /// What was given up since it was last asked for.
+    discarded: Vec<Discarded>,
+}
+
+/// Datagrams that did not leave, of one pair of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discarded {
+    /// The socket.
+    pub local: SocketAddr,
+    /// The peer.
+    pub remote: SocketAddr,
+    /// How many.
+    pub packets: u64,
+    /// How much.
+    pub bytes: u64,
 }
 
 impl Backlog {
@@ -63,12 +79,46 @@ impl Backlog {
         self.since.map(|since| since + MAX_WAIT)
     }
 
+    /// Takes what was given up so far. Connectivity checks are not in it: statistics count them
+    /// by their answers.
+    pub fn take_discarded(&mut self) -> Vec<Discarded> {
+        std::mem::take(&mut self.discarded)
+    }
+
+    fn discard(&mut self, bytes: &[u8], segments: &[Segment]) {
+        for segment in segments {
+            // RFC 7983: the first byte of STUN is below 4.
+            if bytes.get(segment.offset).is_none_or(|first| *first < 4) {
+                continue;
+            }
+            let (local, remote) = (segment.local, segment.remote);
+            let known = self
+                .discarded
+                .iter()
+                .position(|known| known.local == local && known.remote == remote);
+            let at = known.unwrap_or_else(|| {
+                self.discarded.push(Discarded {
+                    local,
+                    remote,
+                    packets: 0,
+                    bytes: 0,
+                });
+                self.discarded.len() - 1
+            });
+            if let Some(discarded) = self.discarded.get_mut(at) {
+                discarded.packets += 1;
+                discarded.bytes += segment.length as u64;
+            }
+        }
+    }
+
     /// Sends what there is. Takes the arena back when all is sent.
     pub fn send(&mut self, now: Instant, outbox: &mut Outbox, sockets: &Sockets) {
         let before = self.sent;
         while let Some(unsent @ [first, ..]) = outbox.segments.get(self.sent..) {
             let Some(socket) = sockets.at(first.local) else {
                 // The socket was closed, or never opened.
+                self.discard(&outbox.bytes, &unsent[..1]);
                 self.sent += 1;
                 continue;
             };
@@ -79,6 +129,7 @@ impl Backlog {
                     // One datagram, or the whole run when offload does not work here: then the
                     // segments go one by one, now that the socket knows.
                     if run == 1 || socket.offload.max_gso_segments() > 1 {
+                        self.discard(&outbox.bytes, &unsent[..run]);
                         self.sent += run;
                     }
                 }
@@ -139,6 +190,8 @@ impl Backlog {
         }
         let since = *self.since.get_or_insert(now);
         if now.saturating_duration_since(since) >= MAX_WAIT {
+            let unsent = outbox.segments.get(self.sent..).unwrap_or_default();
+            self.discard(&outbox.bytes, unsent);
             return self.clear(outbox);
         }
         self.compact(outbox);
@@ -154,6 +207,8 @@ impl Backlog {
             });
         let kept = self.sent + fit.count();
         if let Some(cut) = outbox.segments.get(kept) {
+            let unsent = outbox.segments.get(kept..).unwrap_or_default();
+            self.discard(&outbox.bytes, unsent);
             outbox.bytes.truncate(cut.offset);
             outbox.segments.truncate(kept);
         }

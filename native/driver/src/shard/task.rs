@@ -145,6 +145,11 @@ impl<M: Mailbox> Task<M> {
                 let Some(submission) = self.burst.pop_front() else {
                     break;
                 };
+                if let Submission::Request(_, Command::GetStats | Command::SelectStats(_)) =
+                    &submission
+                {
+                    live.engine.packets_refused(self.queue.dropped_packets());
+                }
                 live.submit(now, submission, &mut self.mailbox);
                 worked = true;
             }
@@ -451,6 +456,14 @@ impl Live {
             self.gatherer.wrap(now, self.engine.outbox());
         }
         self.backlog.send(now, self.engine.outbox(), &self.sockets);
+        for discarded in self.backlog.take_discarded() {
+            self.engine.discarded(
+                discarded.local,
+                discarded.remote,
+                discarded.packets,
+                discarded.bytes,
+            );
+        }
     }
 
     /// Whether the backlog may be sent again: its socket is ready, or it has waited too long.

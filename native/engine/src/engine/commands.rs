@@ -5,10 +5,11 @@ use crate::command::{Command, CommandResult, Property, Value};
 use crate::error::Error;
 use crate::event::{Action, Sink};
 use crate::ids::RequestId;
+use crate::media::Tones;
 use crate::negotiation::Change;
 use crate::stats::{StatsEntry, StatsReport};
-use crate::w3c::{IceCandidateInit, SessionDescription};
-use std::time::Instant;
+use crate::w3c::{IceCandidateInit, IceServer, IceTransportPolicy, SessionDescription};
+use std::time::{Duration, Instant};
 
 impl Engine {
     /// Carries out one command; its reply goes to the sink before this returns. Messages that the
@@ -136,6 +137,61 @@ impl Engine {
                 .map(|()| Value::Unit),
             Command::Get(property) => Ok(self.get(property)),
             Command::GetStats => Ok(Value::Stats(Box::new(self.stats(now)))),
+            Command::SelectStats(selector) => {
+                let subject = self.negotiation.stats_subject(selector)?;
+                let report = self.stats(now).select(|entry| subject.is(entry));
+                Ok(Value::Stats(Box::new(report)))
+            }
+            Command::SetConfiguration {
+                ice_servers,
+                ice_transport_policy,
+            } => self.set_configuration(ice_servers, ice_transport_policy),
+            Command::GetSenderParameters(sender) => {
+                let parameters = self.negotiation.sender_parameters(sender)?;
+                Ok(Value::Parameters(Box::new(parameters)))
+            }
+            Command::SetSenderParameters(sender, parameters) => {
+                self.negotiation
+                    .set_sender_parameters(sender, &parameters)?;
+                self.changed(now, Vec::new(), sink);
+                Ok(Value::Unit)
+            }
+            Command::GetReceiverParameters(receiver) => {
+                let parameters = self.negotiation.receiver_parameters(receiver)?;
+                Ok(Value::Parameters(Box::new(parameters)))
+            }
+            Command::SetStreams(sender, streams) => {
+                let changes = self.negotiation.set_streams(sender, streams)?;
+                self.changed(now, changes, sink);
+                Ok(Value::Unit)
+            }
+            Command::GetSynchronizationSources(receiver) => {
+                self.negotiation.check_receiver(receiver)?;
+                Ok(Value::Sources(
+                    self.media.synchronization_sources(now, receiver),
+                ))
+            }
+            Command::GetContributingSources(receiver) => {
+                self.negotiation.check_receiver(receiver)?;
+                Ok(Value::Sources(
+                    self.media.contributing_sources(now, receiver),
+                ))
+            }
+            Command::InsertDtmf {
+                sender,
+                tones,
+                duration,
+                inter_tone_gap,
+            } => {
+                self.negotiation.check_dtmf(sender)?;
+                let tones = Tones {
+                    text: &tones,
+                    duration: Duration::from_millis(duration.into()),
+                    gap: Duration::from_millis(inter_tone_gap.into()),
+                };
+                self.media.insert_dtmf(now, sender, &tones)?;
+                Ok(Value::Unit)
+            }
             Command::SetPacketLoss(percent) => {
                 self.media.set_packet_loss(percent);
                 Ok(Value::Unit)
@@ -168,6 +224,21 @@ impl Engine {
             self.add_remote(now, &remote.attribute, remote.ufrag.as_deref())?;
         }
         self.update_candidates_known();
+        Ok(Value::Unit)
+    }
+
+    /// W3C webrtc-pc section 4.4.1.6: in force with the next round of gathering.
+    fn set_configuration(
+        &mut self,
+        ice_servers: Vec<IceServer>,
+        ice_transport_policy: IceTransportPolicy,
+    ) -> CommandResult {
+        if self.is_closed() {
+            return Err(Error::InvalidState);
+        }
+        self.transport.set_policy(ice_transport_policy);
+        self.config.ice_servers = ice_servers;
+        self.config.ice_transport_policy = ice_transport_policy;
         Ok(Value::Unit)
     }
 
@@ -259,6 +330,10 @@ impl Engine {
             ],
         ));
         self.transport.stats(now, &mut report);
+        if let Some(transport) = report.entries.iter_mut().find(|e| e.kind == "transport") {
+            let gathering = self.states.gathering().as_str();
+            transport.insert_some("ice_gathering_state", Some(gathering));
+        }
         self.media.stats(now, &mut report);
         report
     }

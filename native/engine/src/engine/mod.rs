@@ -168,6 +168,9 @@ impl Engine {
                 moved = true;
                 Self::channel_changed(event, sink);
             }
+            while let Some((sender, tone)) = self.media.poll_tone() {
+                sink.event(Event::ToneChange(sender, tone));
+            }
             if !moved {
                 return;
             }
@@ -204,6 +207,16 @@ impl Engine {
     /// The datagrams to send now. The driver takes them and calls [`Outbox::clear`].
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
+    }
+
+    /// The system did not take datagrams from [`Self::outbox`] after all.
+    pub fn discarded(&mut self, local: SocketAddr, remote: SocketAddr, packets: u64, bytes: u64) {
+        self.transport.discarded(local, remote, packets, bytes);
+    }
+
+    /// Packets of the program that were refused so far because too many waited: for statistics.
+    pub fn packets_refused(&mut self, total: u64) {
+        self.media.set_refused_packets(total);
     }
 
     /// The gatherer found a candidate.

@@ -1,5 +1,6 @@
 //! One RTP stream that we send: an encoding of a sender (W3C `RTCRtpEncodingParameters`).
 
+use super::dtmf::TonePacket;
 use super::header::{ElementList, Fields, HeaderBuffer};
 use super::history::{SentHistory, SentPacket};
 use super::section::ExtensionIds;
@@ -82,6 +83,8 @@ pub(super) struct Encoding {
     sent: SequenceWindow,
     /// Added to the program's sequence numbers, see [`Encoding::number`].
     shift: u16,
+    /// The timestamp of the tone that sounds.
+    tone_timestamp: u32,
     rtx_sequence: u16,
 }
 
@@ -97,6 +100,7 @@ impl Encoding {
             packets_at_report: 0,
             sent: SequenceWindow::new(),
             shift: 0,
+            tone_timestamp: 0,
             rtx_sequence: rand::random(),
         }
     }
@@ -167,6 +171,50 @@ impl Encoding {
             self.history
                 .push(now, sequence_number, kind, header, payload, padding);
         }
+    }
+
+    /// A tone begins: its time on the line of the program's packets.
+    pub(super) fn begin_tone(&mut self, now: Instant) {
+        self.tone_timestamp = self.last.map_or_else(rand::random, |last| {
+            let elapsed = now.saturating_duration_since(last.at).as_micros();
+            let ticks = elapsed * u128::from(last.clock_rate) / 1_000_000;
+            last.timestamp.wrapping_add(ticks as u32)
+        });
+    }
+
+    /// Sends a packet of a tone. It takes the next number; the program's go on behind it.
+    pub(super) fn send_tone(
+        &mut self,
+        now: Instant,
+        tone: &TonePacket,
+        envelope: &Envelope<'_>,
+        twcc: Option<u16>,
+        lost: bool,
+        out: &mut dyn PacketWriter,
+    ) {
+        let next = match self.sent.last() {
+            Some(last) => {
+                self.shift = self.shift.wrapping_add(1);
+                last.wrapping_add(1)
+            }
+            None => rand::random(),
+        };
+        let packet = OutgoingRtp {
+            marker: tone.marker,
+            payload_type: envelope.payload_type,
+            sequence_number: next.wrapping_sub(self.shift),
+            timestamp: self.tone_timestamp.wrapping_add(tone.offset),
+            ssrc: self.plan.ssrc,
+            csrc: Vec::new(),
+            extensions: Vec::new(),
+            payload: Bytes::copy_from_slice(&tone.payload),
+            padding_size: 0,
+            rtx: false,
+        };
+        let before = self.last;
+        self.send(now, &packet, envelope, twcc, lost, out);
+        // Packets of a tone stand still in time, which sender reports must not.
+        self.last = before.or(self.last);
     }
 
     /// The program itself repeats a packet (`rtx?: true`).

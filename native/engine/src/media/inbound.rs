@@ -20,6 +20,10 @@ pub(super) struct Marks<'a> {
     pub(super) rid: Option<&'a [u8]>,
     pub(super) repaired_rid: Option<&'a [u8]>,
     pub(super) twcc: Option<u16>,
+    /// RFC 6464: voice activity, and the level in -dBov.
+    pub(super) audio_level: Option<u8>,
+    /// RFC 6465: one byte a CSRC.
+    pub(super) mixed_levels: &'a [u8],
 }
 
 impl<'a> Marks<'a> {
@@ -34,6 +38,10 @@ impl<'a> Marks<'a> {
                 marks.rid = Some(data);
             } else if id == ids.repaired_rid {
                 marks.repaired_rid = Some(data);
+            } else if id == ids.audio_level {
+                marks.audio_level = data.first().copied();
+            } else if id == ids.mixed_levels {
+                marks.mixed_levels = data;
             }
         }
         marks

@@ -8,6 +8,7 @@
 //!
 //! Receiving and sending a packet allocates nothing, but for a header too long for the history.
 
+mod dtmf;
 mod encoding;
 mod feedback;
 mod header;
@@ -22,12 +23,14 @@ mod round_trip;
 mod rtcp_in;
 mod section;
 mod sequence;
+mod sources;
 mod stats;
 mod twcc;
 
 #[cfg(test)]
 mod tests;
 
+use self::dtmf::{Playout, Step};
 use self::inbound::{Inbound, Marks, Route};
 use self::loss::LossSimulation;
 use self::outbound::Outbound;
@@ -35,15 +38,18 @@ use self::receiver::Verdict;
 use self::round_trip::RoundTrip;
 use self::section::{ExtensionIds, Section};
 use self::twcc::ArrivalLog;
-use crate::command::OutgoingRtp;
+use crate::command::{OutgoingRtp, RtpSource};
 use crate::config::Features;
+use crate::error::Error;
 use crate::event::Sink;
-use crate::ids::{Rid, TrackId};
+use crate::ids::{ReceiverId, Rid, SenderId, TrackId};
 use crate::plan::MediaPlan;
 use crate::stats::StatsReport;
 use rtc_shared::time::SystemInstant;
+use std::collections::VecDeque;
 use std::time::Instant;
 
+pub use self::dtmf::Tones;
 pub use self::header::Elements;
 
 /// A packet as it arrived, decrypted, borrowed from the receive buffer.
@@ -91,6 +97,8 @@ struct Dropped {
     probes: u64,
     /// RTCP of the program that is none.
     refused_rtcp: u64,
+    /// Packets of the program that waited in too long a queue to get here.
+    refused: u64,
 }
 
 /// The media path of one connection.
@@ -108,6 +116,8 @@ pub struct Media {
     arrivals: ArrivalLog,
     round_trip: RoundTrip,
     loss: LossSimulation,
+    tones: Vec<Playout>,
+    told_tones: VecDeque<(SenderId, String)>,
     dropped: Dropped,
     closed: bool,
     /// Whether a packet went either way since the last reports.
@@ -132,6 +142,8 @@ impl Media {
             arrivals: ArrivalLog::new(),
             round_trip: RoundTrip::default(),
             loss: LossSimulation::off(),
+            tones: Vec::new(),
+            told_tones: VecDeque::new(),
             dropped: Dropped::default(),
             closed: false,
             active: false,
@@ -227,7 +239,7 @@ impl Media {
             self.arrivals.arrived(now, self.epoch, number, packet.ssrc);
         }
         match route {
-            Route::Media { .. } => self.handle_media(now, at, &packet, sink, out),
+            Route::Media { .. } => self.handle_media(now, at, &packet, &marks, sink, out),
             Route::Repair { payload_type, .. } => {
                 self.handle_repair(now, at, payload_type, &packet, sink);
             }
@@ -239,6 +251,7 @@ impl Media {
         now: Instant,
         at: usize,
         packet: &ReceivedRtp<'_>,
+        marks: &Marks<'_>,
         sink: &mut dyn Sink,
         out: &mut dyn PacketWriter,
     ) {
@@ -252,6 +265,9 @@ impl Media {
         let verdict = receiver.accept(now, self.epoch, packet, section, repair);
         if let Some(due) = receiver.nack.first_due() {
             self.nack_due = Some(self.nack_due.map_or(due, |earlier| earlier.min(due)));
+        }
+        if verdict == Verdict::Fresh {
+            receiver.sources.heard(now, packet, marks);
         }
         let layer = receiver.layer;
         if verdict == Verdict::Fresh && self.deliver {
@@ -304,7 +320,8 @@ impl Media {
 
     /// When [`Self::handle_timeout`] has work; `None` while there is nothing to report or repair.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.report_due, self.nack_due, self.arrivals.due()]
+        let tones = self.tones.iter().map(Playout::due).min();
+        [self.report_due, self.nack_due, self.arrivals.due(), tones]
             .into_iter()
             .flatten()
             .min()
@@ -324,6 +341,109 @@ impl Media {
         if self.report_due.is_some_and(|due| due <= now) {
             self.report(now, out);
         }
+        if self.tones.iter().any(|playout| playout.due() <= now) {
+            self.play(now, out);
+        }
+    }
+
+    /// Plays tones on a sender: those that wait are replaced, the one that sounds goes on.
+    ///
+    /// # Errors
+    /// [`Error::InvalidState`] while the sender may not send, or has no telephone events
+    /// negotiated.
+    pub fn insert_dtmf(
+        &mut self,
+        now: Instant,
+        sender: SenderId,
+        tones: &Tones<'_>,
+    ) -> Result<(), Error> {
+        if self.closed || self.outbound.telephone_event(sender).is_none() {
+            return Err(Error::InvalidState);
+        }
+        match self.tones.iter_mut().find(|known| known.sender == sender) {
+            Some(playout) => playout.replace(tones),
+            None if tones.text.is_empty() => {}
+            None => {
+                let mut playout = Playout::new(now, sender);
+                playout.replace(tones);
+                self.tones.push(playout);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next tone that began, and on which sender; empty text when all were played.
+    pub fn poll_tone(&mut self) -> Option<(SenderId, String)> {
+        self.told_tones.pop_front()
+    }
+
+    fn play(&mut self, now: Instant, out: &mut dyn PacketWriter) {
+        let send_time = self.send_time(now);
+        let mut playing = std::mem::take(&mut self.tones);
+        playing.retain_mut(|playout| {
+            let sender = playout.sender;
+            loop {
+                // A sender that may not send any more ends its tones (webrtc-pc section 7.2).
+                let Some(event) = self.outbound.telephone_event(sender) else {
+                    return false;
+                };
+                match playout.step(now, event.clock_rate) {
+                    Step::Wait => return true,
+                    Step::Begins(tone) => {
+                        self.outbound.begin_tone(now, &event);
+                        self.told_tones.push_back((sender, tone.to_string()));
+                    }
+                    Step::Send(packet) => {
+                        self.active = true;
+                        let lost = self.loss.drops();
+                        let sections = &self.sections;
+                        self.outbound
+                            .send_tone(now, sections, &event, &packet, send_time, lost, out);
+                    }
+                    Step::Ended => {
+                        self.told_tones.push_back((sender, String::new()));
+                        return false;
+                    }
+                }
+            }
+        });
+        self.tones = playing;
+        if self.active {
+            self.note_activity(now);
+        }
+    }
+
+    /// Who was received lately, latest first.
+    pub fn synchronization_sources(&self, now: Instant, receiver: ReceiverId) -> Vec<RtpSource> {
+        self.sources(receiver, |sources, into| {
+            sources.synchronization(now, &self.clock, into);
+        })
+    }
+
+    /// Who was mixed into what was received lately, latest first.
+    pub fn contributing_sources(&self, now: Instant, receiver: ReceiverId) -> Vec<RtpSource> {
+        self.sources(receiver, |sources, into| {
+            sources.contributing(now, &self.clock, into);
+        })
+    }
+
+    fn sources(
+        &self,
+        receiver: ReceiverId,
+        tell: impl Fn(&sources::Sources, &mut Vec<RtpSource>),
+    ) -> Vec<RtpSource> {
+        let at = self.sections.iter().position(|section| {
+            section
+                .receive()
+                .is_some_and(|plan| plan.receiver == receiver)
+        });
+        let streams = self.inbound.receivers.values();
+        let mut told = Vec::new();
+        for stream in streams.filter(|stream| Some(stream.section) == at) {
+            tell(&stream.sources, &mut told);
+        }
+        told.sort_by_key(|source| std::cmp::Reverse(source.timestamp));
+        told
     }
 
     fn request_missing(&mut self, now: Instant, out: &mut dyn PacketWriter) {
@@ -373,6 +493,8 @@ impl Media {
         reports::send_goodbye(&self.outbound, out);
         self.report_due = None;
         self.nack_due = None;
+        self.tones.clear();
+        self.told_tones.clear();
         self.arrivals = ArrivalLog::new();
         self.inbound
             .receivers
@@ -403,6 +525,11 @@ impl Media {
         };
         source.write(report);
         stats::write_dropped(&self.dropped, &self.inbound, &self.outbound, report);
+    }
+
+    /// How many packets of the program did not get here, because too many waited, so far.
+    pub fn set_refused_packets(&mut self, total: u64) {
+        self.dropped.refused = total;
     }
 
     fn note_activity(&mut self, now: Instant) {

@@ -1,6 +1,7 @@
 //! Senders: from a track to the streams it leaves in, and from a stream's SSRC back to its track.
 
 use super::PacketWriter;
+use super::dtmf::TonePacket;
 use super::encoding::{Encoding, Envelope};
 use super::section::{Section, has_feedback};
 use super::twcc::SendLog;
@@ -130,6 +131,15 @@ fn envelope<'a>(
     }
 }
 
+/// What tones of a sender are sent as (RFC 4733).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TelephoneEvent {
+    /// What durations are counted in.
+    pub(super) clock_rate: u32,
+    sender: usize,
+    codec: SentCodec,
+}
+
 /// Where a sent SSRC belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SentStream {
@@ -211,7 +221,8 @@ impl Outbound {
         };
         let codec = sender.codec_for(packet.payload_type);
         let at = sender.encoding_for(packet, section);
-        let Some(encoding) = sender.encodings.get_mut(at) else {
+        let encoding = sender.encodings.get_mut(at);
+        let Some(encoding) = encoding.filter(|encoding| encoding.plan.active) else {
             sender.dropped += 1;
             return true;
         };
@@ -219,6 +230,61 @@ impl Outbound {
         let envelope = envelope(section, codec, keep, send_time);
         encoding.send(now, packet, &envelope, twcc, lost, out);
         true
+    }
+
+    /// How a sender sends tones now; `None` while it may not. Among several formats the one with
+    /// the clock of the codec in use (RFC 4733 section 2.1) is taken.
+    pub(super) fn telephone_event(&self, id: SenderId) -> Option<TelephoneEvent> {
+        let at = self.senders.iter().position(|sender| sender.id == id)?;
+        let sender = self.senders.get(at).filter(|sender| sender.active)?;
+        sender.encodings.first().filter(|e| e.plan.active)?;
+        let is_event = |codec: &&crate::w3c::Codec| {
+            codec
+                .mime_type
+                .eq_ignore_ascii_case("audio/telephone-event")
+        };
+        let same_clock =
+            |codec: &&crate::w3c::Codec| codec.clock_rate == sender.plan.codec.clock_rate;
+        let events = || sender.plan.codecs.iter().filter(is_event);
+        let found = events().find(same_clock).or_else(|| events().next())?;
+        Some(TelephoneEvent {
+            clock_rate: found.clock_rate.max(1),
+            sender: at,
+            codec: sender.codec_for(found.payload_type),
+        })
+    }
+
+    /// A tone begins now: all its packets carry this moment's timestamp.
+    pub(super) fn begin_tone(&mut self, now: Instant, event: &TelephoneEvent) {
+        let sender = self.senders.get_mut(event.sender);
+        if let Some(encoding) = sender.and_then(|sender| sender.encodings.first_mut()) {
+            encoding.begin_tone(now);
+        }
+    }
+
+    /// Sends a packet of a tone, between those of the program.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn send_tone(
+        &mut self,
+        now: Instant,
+        sections: &[Section],
+        event: &TelephoneEvent,
+        packet: &TonePacket,
+        send_time: [u8; 3],
+        lost: bool,
+        out: &mut dyn PacketWriter,
+    ) {
+        let Some(sender) = self.senders.get_mut(event.sender) else {
+            return;
+        };
+        let (Some(section), Some(encoding)) =
+            (sections.get(sender.section), sender.encodings.first_mut())
+        else {
+            return;
+        };
+        let twcc = (section.ids.twcc != 0).then(|| self.log.next());
+        let envelope = envelope(section, event.codec, false, send_time);
+        encoding.send_tone(now, packet, &envelope, twcc, lost, out);
     }
 
     /// Answers a request for one packet; false if it is not sent again.

@@ -5,6 +5,7 @@ use super::nack::NackGenerator;
 use super::rtcp_in::SenderInfo;
 use super::section::{PayloadKind, Section, has_feedback};
 use super::sequence::{Arrival, SequenceWindow};
+use super::sources::Sources;
 use std::time::{Duration, Instant};
 
 /// A jump this far is a sender that started over (RFC 3550 appendix A.1, `MAX_DROPOUT`).
@@ -84,6 +85,7 @@ pub(super) struct Receiver {
     pub(super) last_arrival: Instant,
     pub(super) nack: NackGenerator,
     pub(super) reported: Option<SenderReported>,
+    pub(super) sources: Sources,
     /// Sequence number of the last FIR (RFC 5104 section 4.3.1.1).
     pub(super) fir_sequence: u8,
     window: SequenceWindow,
@@ -107,6 +109,7 @@ impl Receiver {
             last_arrival: now,
             nack: NackGenerator::default(),
             reported: None,
+            sources: Sources::default(),
             fir_sequence: 0,
             window: SequenceWindow::new(),
             original_packets: 0,

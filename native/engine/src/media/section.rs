@@ -8,6 +8,8 @@ const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 const RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 const REPAIRED_RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 const TWCC_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+const AUDIO_LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+const MIXED_LEVELS_URI: &str = "urn:ietf:params:rtp-hdrext:csrc-audio-level";
 const ABS_SEND_TIME_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
 
 /// The wire ids of the extensions that the engine reads and writes itself. 0 stands for "not
@@ -19,6 +21,10 @@ pub(super) struct ExtensionIds {
     pub(super) repaired_rid: u8,
     pub(super) twcc: u8,
     pub(super) abs_send_time: u8,
+    /// RFC 6464. Read, never written: levels are the program's to tell.
+    pub(super) audio_level: u8,
+    /// RFC 6465, likewise.
+    pub(super) mixed_levels: u8,
 }
 
 impl ExtensionIds {
@@ -31,6 +37,8 @@ impl ExtensionIds {
                 REPAIRED_RID_URI => ids.repaired_rid = id,
                 TWCC_URI => ids.twcc = id,
                 ABS_SEND_TIME_URI => ids.abs_send_time = id,
+                AUDIO_LEVEL_URI => ids.audio_level = id,
+                MIXED_LEVELS_URI => ids.mixed_levels = id,
                 _ => {}
             }
         }
@@ -47,6 +55,8 @@ impl ExtensionIds {
             repaired_rid: pick(self.repaired_rid, other.repaired_rid),
             twcc: pick(self.twcc, other.twcc),
             abs_send_time: pick(self.abs_send_time, other.abs_send_time),
+            audio_level: pick(self.audio_level, other.audio_level),
+            mixed_levels: pick(self.mixed_levels, other.mixed_levels),
         }
     }
 

@@ -74,10 +74,11 @@ impl Source<'_> {
         let mut fields = Fields::default();
         fields
             .set("track_identifier", plan.track.0)
-            .set_known("rid", rid.map(|rid| rid.as_str()))
+            .set("rid", rid.map(|rid| rid.as_str()))
             .set("mid", section.plan.mid.as_str())
             .set("kind", section.plan.kind.as_str())
             .set("ssrc", ssrc)
+            .set("transport_id", "transport")
             .set("bytes_received", counters.bytes)
             .set("header_bytes_received", counters.header_bytes)
             .set("packets_received", counters.packets)
@@ -99,17 +100,16 @@ impl Source<'_> {
                 .set("retransmitted_packets_received", counters.repaired_packets)
                 .set("retransmitted_bytes_received", counters.repaired_bytes);
         }
+        fields.set("codec", codec.map(|codec| codec.mime_type.as_str()));
         if let Some(codec) = codec {
-            let id = codec_entry(section, codec, codecs, report);
-            fields
-                .set("codec", codec.mime_type.as_str())
-                .set("codec_id", id);
+            fields.set("codec_id", codec_entry(section, codec, codecs, report));
         }
         if let Some(reported) = receiver.reported {
             let remote_id = format!("remote_outbound_rtp_{ssrc}");
             fields.set("remote_id", remote_id.as_str());
             let mut remote = Fields::default();
             remote
+                .set("transport_id", "transport")
                 .set("ssrc", ssrc)
                 .set("kind", section.plan.kind.as_str())
                 .set("local_id", format!("inbound_rtp_{ssrc}"))
@@ -142,7 +142,8 @@ impl Source<'_> {
             .set("mid", section.plan.mid.as_str())
             .set("kind", kind)
             .set("ssrc", ssrc)
-            .set("active", sender.active)
+            .set("transport_id", "transport")
+            .set("active", sender.active && encoding.plan.active)
             .set("packets_sent", counters.packets)
             .set("bytes_sent", counters.bytes)
             .set("header_bytes_sent", counters.header_bytes)
@@ -168,6 +169,7 @@ impl Source<'_> {
             fields.set("remote_id", id.as_str());
             let mut entry = remote_reception(&remote, codec);
             entry
+                .set("transport_id", "transport")
                 .set("ssrc", ssrc)
                 .set("kind", kind)
                 .set("codec_id", codec_id)
@@ -219,6 +221,7 @@ fn codec_entry(
     if written.insert(id.clone()) {
         let mut fields = Fields::default();
         fields
+            .set("transport_id", "transport")
             .set("mid", section.plan.mid.as_str())
             .set("payload_type", codec.payload_type)
             .set("mime_type", codec.mime_type.as_str())
@@ -253,7 +256,8 @@ pub(super) fn write_dropped(
 ) {
     let unrouted = &inbound.unrouted;
     let not_sending = outbound.senders.iter().map(|sender| sender.dropped).sum();
-    let counts: [(&str, u64); 10] = [
+    let counts: [(&str, u64); 11] = [
+        ("refused_packets", dropped.refused),
         ("malformed_rtp_packets", dropped.malformed_rtp),
         ("malformed_rtcp_packets", dropped.malformed_rtcp),
         ("unrepairable_packets", dropped.unrepairable),

@@ -21,6 +21,11 @@ pub(super) fn is_rtx(codec: &Codec) -> bool {
     name(codec) == "rtx"
 }
 
+/// Whether it stands for tones, not for sound (RFC 4733).
+pub(super) fn is_telephone_event(codec: &Codec) -> bool {
+    name(codec) == "telephone-event"
+}
+
 /// The payload type that an RTX format repairs.
 pub(super) fn apt(codec: &Codec) -> Option<u8> {
     if is_rtx(codec) {

@@ -11,6 +11,7 @@
 //! | `codecs`, `extensions` | matching, and the tables of payload types and ids |
 //! | `state` | all that changes: what a rollback takes back, and what it does not |
 //! | `transceiver`, `requests` | transceivers, and what the application asks of them |
+//! | `parameters` | `getParameters`, `setParameters`, and whom a request names |
 //! | `offer`, `answer` | creating descriptions |
 //! | `apply` | setting them |
 //! | `needed` | `negotiationneeded` |
@@ -25,6 +26,7 @@ mod extensions;
 mod identity;
 mod needed;
 mod offer;
+mod parameters;
 mod parse;
 mod plans;
 mod requests;
@@ -38,16 +40,19 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use crate::command::{SenderInfo, TransceiverInfo};
+use crate::command::{RtpParameters, SenderInfo, TransceiverInfo};
 use crate::config::Config;
 use crate::error::Error;
-use crate::ids::{Rid, SenderId, TrackId, TransceiverId};
+use crate::ids::{ReceiverId, Rid, SenderId, TrackId, TransceiverId};
 use crate::plan::{DataPlan, Fingerprint, IceCredentials, MediaPlan, TransportPlan};
+use crate::stats::StatsSelector;
 use crate::w3c::{
     Codec, Direction, IceCandidateInit, Kind, SdpType, SessionDescription, SignalingState, Track,
 };
 use settings::Settings;
 use state::State;
+
+pub use parameters::StatsSubject;
 
 /// The negotiation of one connection.
 #[derive(Debug)]
@@ -232,6 +237,49 @@ impl Negotiation {
     /// Chooses which negotiated codec a sender uses.
     pub fn set_sender_codec(&mut self, sender: SenderId, codec: Codec) -> Result<(), Error> {
         self.state.set_sender_codec(sender, &codec)
+    }
+
+    /// `sender.getParameters()`
+    pub fn sender_parameters(&mut self, sender: SenderId) -> Result<RtpParameters, Error> {
+        self.state.sender_parameters(sender)
+    }
+
+    /// `sender.setParameters(…)`
+    pub fn set_sender_parameters(
+        &mut self,
+        sender: SenderId,
+        parameters: &RtpParameters,
+    ) -> Result<(), Error> {
+        self.state.set_sender_parameters(sender, parameters)
+    }
+
+    /// `receiver.getParameters()`
+    pub fn receiver_parameters(&self, receiver: ReceiverId) -> Result<RtpParameters, Error> {
+        self.state.receiver_parameters(receiver)
+    }
+
+    /// `sender.setStreams(…)`
+    pub fn set_streams(
+        &mut self,
+        sender: SenderId,
+        streams: Vec<String>,
+    ) -> Result<Vec<Change>, Error> {
+        self.state.set_streams(sender, streams)
+    }
+
+    /// Whether there is such a receiver.
+    pub fn check_receiver(&self, receiver: ReceiverId) -> Result<(), Error> {
+        self.state.by_receiver(receiver).map(drop)
+    }
+
+    /// Whether a sender may send tones: it is one of audio and not stopped.
+    pub fn check_dtmf(&self, sender: SenderId) -> Result<(), Error> {
+        self.state.check_dtmf(sender)
+    }
+
+    /// Whose statistics a selector asks for.
+    pub fn stats_subject(&self, selector: StatsSelector) -> Result<StatsSubject, Error> {
+        self.state.stats_subject(selector)
     }
 
     /// The first data channel makes an m-line wanted.

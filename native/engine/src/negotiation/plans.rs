@@ -296,23 +296,24 @@ impl State {
             .map(|(payload_type, _)| *payload_type);
         let repairs = !negotiated.send_rtx.is_empty();
         let sender = &transceiver.sender;
-        let encoding = |rid: Option<Rid>, (ssrc, repair): (u32, u32)| EncodingPlan {
+        let encoding = |rid: Option<Rid>, at: usize, (ssrc, repair): (u32, u32)| EncodingPlan {
             rid,
             ssrc,
             rtx_ssrc: repairs.then_some(repair),
+            active: sender.settings.get(at).is_none_or(|wanted| wanted.active),
         };
         let encodings = if negotiated.send_rids.is_empty() {
             sender
                 .ssrcs
                 .first()
-                .map(|pair| encoding(None, *pair))
+                .map(|pair| encoding(None, 0, *pair))
                 .into_iter()
                 .collect()
         } else {
-            let layers = sender.rids.iter().zip(&sender.ssrcs);
+            let layers = sender.rids.iter().zip(&sender.ssrcs).enumerate();
             layers
-                .filter(|(rid, _)| negotiated.send_rids.contains(rid))
-                .map(|(rid, pair)| encoding(Some(rid.clone()), *pair))
+                .filter(|(_, (rid, _))| negotiated.send_rids.contains(rid))
+                .map(|(at, (rid, pair))| encoding(Some(rid.clone()), at, *pair))
                 .collect()
         };
         Some(SendPlan {

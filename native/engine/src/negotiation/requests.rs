@@ -25,7 +25,7 @@ impl State {
         }
     }
 
-    fn by_sender(&mut self, id: SenderId) -> Result<&mut Transceiver, Error> {
+    pub fn by_sender(&mut self, id: SenderId) -> Result<&mut Transceiver, Error> {
         self.require_open()?;
         self.transceivers
             .iter_mut()
@@ -43,15 +43,7 @@ impl State {
         if self.transceivers.iter().any(sent) {
             return Err(Error::InvalidState);
         }
-        // Stream ids stand in `a=msid` (RFC 8830 section 2: tokens).
-        let is_token = |text: &String| {
-            (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
-        };
-        if track.streams.iter().all(is_token) {
-            Ok(())
-        } else {
-            Err(Error::InvalidOption)
-        }
+        check_streams(&track.streams)
     }
 
     /// Without a codec there is nothing to offer, and negotiation would be needed for ever.
@@ -251,6 +243,18 @@ impl State {
         }
         transceiver.preferences = chosen;
         Ok(self.update_needed().into_iter().collect())
+    }
+}
+
+/// Stream ids stand in `a=msid` (RFC 8830 section 2: tokens).
+pub(super) fn check_streams(streams: &[String]) -> Result<(), Error> {
+    let is_token = |text: &String| {
+        (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    };
+    if streams.iter().all(is_token) {
+        Ok(())
+    } else {
+        Err(Error::InvalidOption)
     }
 }
 

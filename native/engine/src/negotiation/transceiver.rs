@@ -3,7 +3,7 @@
 use super::codecs;
 use super::identity;
 use super::settings::Settings;
-use crate::command::{ReceiverInfo, SenderInfo, TransceiverInfo};
+use crate::command::{EncodingSettings, ReceiverInfo, SenderInfo, TransceiverInfo};
 use crate::ids::{Mid, ReceiverId, Rid, SenderId, TrackId, TransceiverId};
 use crate::w3c::{Codec, Direction, Kind, Track};
 use std::collections::BTreeMap;
@@ -47,6 +47,10 @@ pub(super) struct Sender {
     pub rids: Vec<Rid>,
     /// SSRC and RTX SSRC, one pair a layer (or one).
     pub ssrcs: Vec<(u32, u32)>,
+    /// What `setParameters` made of each of them; default where it is shorter.
+    pub settings: Vec<EncodingSettings>,
+    /// `[[LastReturnedParameters]]`: what the next `setParameters` must bring back.
+    pub transaction: Option<String>,
     /// What `set_sender_codec` chose.
     pub codec: Option<Codec>,
 }
@@ -144,6 +148,8 @@ impl Transceiver {
                 msid_track,
                 rids,
                 ssrcs,
+                settings: Vec::new(),
+                transaction: None,
                 codec: None,
             },
             receiver: Receiver {
@@ -229,7 +235,9 @@ impl Transceiver {
                 .find(|codec| codec.payload_type == chosen.payload_type)
                 .or_else(|| same().next())
         });
-        chosen.or_else(|| negotiated.first())
+        // Tones come between packets of a codec, not instead of it.
+        let media = || negotiated.iter().find(|c| !codecs::is_telephone_event(c));
+        chosen.or_else(media).or_else(|| negotiated.first())
     }
 
     pub fn sender_info(&self) -> SenderInfo {

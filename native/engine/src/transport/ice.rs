@@ -4,6 +4,7 @@
 //! agent sees it, candidates are bounded, checks that come too early are kept, a restart runs
 //! beside the session it replaces, and timers sleep when nothing is due.
 
+mod asked;
 mod convert;
 mod session;
 
@@ -19,7 +20,7 @@ use rtc_crypto::RTCCryptoProvider;
 use rtc_ice::agent::agent_stats::CandidatePairStats;
 use rtc_ice::candidate::Candidate;
 use session::{Base, Progress, Session, Settings};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
@@ -59,6 +60,8 @@ pub(super) struct Pair {
     pub priority: u64,
     pub stats: CandidatePairStats,
     pub last_seen: Option<Instant>,
+    /// Answers to its checks that came from, or to, another address than the check's.
+    pub non_symmetric_responses: u64,
 }
 
 /// ICE of one connection.
@@ -66,6 +69,9 @@ pub(super) struct Ice {
     provider: Arc<dyn RTCCryptoProvider>,
     settings: Settings,
     relay_only: bool,
+    /// What `relay_only` becomes with the next session: a policy that is changed does not touch
+    /// the candidates of the current one.
+    next_relay_only: bool,
     planned_role: Option<IceRole>,
     current: Option<Session>,
     /// The session before a restart, while it still carries the path.
@@ -89,6 +95,7 @@ impl Ice {
                 aggressive: config.ice_aggressive_nomination,
             },
             relay_only: config.ice_transport_policy == IceTransportPolicy::Relay,
+            next_relay_only: config.ice_transport_policy == IceTransportPolicy::Relay,
             planned_role: None,
             current: None,
             previous: None,
@@ -100,6 +107,11 @@ impl Ice {
             unmatched_requests: 0,
             dropped_candidates: 0,
         }
+    }
+
+    /// Which candidates the next session uses.
+    pub(super) fn set_policy(&mut self, policy: IceTransportPolicy) {
+        self.next_relay_only = policy == IceTransportPolicy::Relay;
     }
 
     /// Reconciles with the plan: new credentials of either side make a new session.
@@ -150,6 +162,13 @@ impl Ice {
         ) else {
             return;
         };
+        let gathers_anew = self
+            .current
+            .as_ref()
+            .is_none_or(|old| old.local != plan.local);
+        if gathers_anew {
+            self.relay_only = self.next_relay_only;
+        }
         if let Some(old) = self.current.take() {
             if old.local == plan.local {
                 // Only the peer's half changed: what we gathered stays valid.
@@ -514,13 +533,17 @@ impl Ice {
             return Vec::new();
         };
         let mut all = session.remotes().to_vec();
+        let told: HashSet<(IpAddr, u16)> = all
+            .iter()
+            .filter_map(|candidate| match candidate.host {
+                Host::Address(ip) => Some((ip, candidate.port)),
+                Host::Name(_) => None,
+            })
+            .collect();
         // Those that only the agent has learnt of, from checks.
         for known in session.agent().get_remote_candidates() {
             let address = known.addr();
-            let listed = all.iter().any(|candidate| {
-                candidate.host == Host::Address(address.ip()) && candidate.port == address.port()
-            });
-            if !listed {
+            if !told.contains(&(address.ip(), address.port())) {
                 all.push(RemoteCandidate {
                     foundation: known.foundation(),
                     component: 1,
@@ -534,6 +557,10 @@ impl Ice {
                 });
             }
         }
+        // Those whose name is not resolved yet.
+        let waiting = self.waiting.iter().map(|waiting| &waiting.candidate);
+        let unresolved = waiting.filter(|candidate| matches!(candidate.host, Host::Name(_)));
+        all.extend(unresolved.cloned());
         all
     }
 
@@ -569,6 +596,10 @@ impl Ice {
                     local: local.base_addr(),
                     remote: at,
                     last_seen: remote.last_received(),
+                    non_symmetric_responses: session.asked.non_symmetric(Path {
+                        local: local.base_addr(),
+                        remote: at,
+                    }),
                     priority: pair_priority(
                         session.is_controlling(),
                         local.priority(),

@@ -26,7 +26,7 @@ use crate::media::PacketWriter;
 use crate::outbox::{Outbox, Segment};
 use crate::plan::{Fingerprint, TransportPlan};
 use crate::stats::StatsReport;
-use crate::w3c::{DtlsState, IceConnectionState};
+use crate::w3c::{DtlsState, IceConnectionState, IceTransportPolicy};
 use bytes::Bytes;
 use demux::Protocol;
 use dtls::Dtls;
@@ -326,6 +326,18 @@ impl Transport {
         self.heard_from = None;
         self.unsent = Outbox::default();
         self.unsent_since = None;
+    }
+
+    /// Which candidates are used from the next gathering on.
+    pub fn set_policy(&mut self, policy: IceTransportPolicy) {
+        self.ice.set_policy(policy);
+    }
+
+    /// Datagrams of media or data that were handed out to be sent and that the system did not
+    /// take: they do not count as sent.
+    pub fn discarded(&mut self, local: SocketAddr, remote: SocketAddr, packets: u64, bytes: u64) {
+        let path = Path { local, remote };
+        self.traffic.discarded_on_send(path, packets, bytes);
     }
 
     /// Adds `transport`, `certificate`, `local_candidate`, `remote_candidate`, `candidate_pair`.

@@ -1,12 +1,13 @@
 //! Statistics of the transport (webrtc-stats sections 8.12 to 8.15, contract section 6).
 
 use super::candidate::{self, CandidateKind, Host};
-use super::ice::Path;
+use super::ice::{Announced, Path};
 use super::{Transport, certificate};
 use crate::stats::{StatsEntry, StatsReport};
-use crate::w3c::DtlsState;
+use crate::w3c::{DtlsRole, DtlsState};
 use rtc_ice::candidate::candidate_pair::CandidatePairState;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -20,6 +21,8 @@ struct Count {
     bytes_sent: u64,
     packets_received: u64,
     bytes_received: u64,
+    packets_discarded: u64,
+    bytes_discarded: u64,
 }
 
 /// What went over the network for DTLS, RTP and RTCP (connectivity checks are counted by ICE).
@@ -47,6 +50,18 @@ impl Traffic {
         }
     }
 
+    /// Datagrams counted by [`Self::sent`] that the system did not take after all.
+    pub(super) fn discarded_on_send(&mut self, path: Path, packets: u64, bytes: u64) {
+        let of_path = self.paths.iter_mut().find(|(known, _)| *known == path);
+        let of_path = of_path.map(|(_, count)| count);
+        for count in [Some(&mut self.total), of_path].into_iter().flatten() {
+            count.packets_sent = count.packets_sent.saturating_sub(packets);
+            count.bytes_sent = count.bytes_sent.saturating_sub(bytes);
+            count.packets_discarded += packets;
+            count.bytes_discarded += bytes;
+        }
+    }
+
     fn counts(&mut self, path: Path) -> impl Iterator<Item = &mut Count> {
         if !self.paths.iter().any(|(known, _)| *known == path) {
             if self.paths.len() >= MAX_COUNTED_PATHS {
@@ -61,11 +76,10 @@ impl Traffic {
         [Some(&mut self.total), of_path].into_iter().flatten()
     }
 
-    fn of(&self, path: Path) -> Count {
+    fn of(&self, path: Path) -> Option<Count> {
         self.paths
             .iter()
             .find_map(|(known, count)| (*known == path).then_some(*count))
-            .unwrap_or_default()
     }
 }
 
@@ -81,11 +95,14 @@ pub(super) fn write(transport: &Transport, now: Instant, report: &mut StatsRepor
         fields.insert("candidate_type".into(), json!(kind.as_str()));
         fields.insert("priority".into(), json!(announced.priority));
         fields.insert("foundation".into(), json!(announced.foundation));
-        if kind != CandidateKind::Host {
-            let related = candidate::related(candidate);
-            fields.insert("related_address".into(), json!(related.ip().to_string()));
-            fields.insert("related_port".into(), json!(related.port()));
-        }
+        let related = (kind != CandidateKind::Host).then(|| candidate::related(candidate));
+        let related_address = related.map(|related| related.ip().to_string());
+        fields.insert("related_address".into(), json!(related_address));
+        let related_port = related.map(|related| related.port());
+        fields.insert("related_port".into(), json!(related_port));
+        let credentials = transport.ice.local_credentials();
+        let ufrag = credentials.map(|credentials| credentials.ufrag.as_str());
+        fields.insert("username_fragment".into(), json!(ufrag));
         if let Some(url) = &candidate.url {
             fields.insert("url".into(), json!(url));
         }
@@ -97,19 +114,24 @@ pub(super) fn write(transport: &Transport, now: Instant, report: &mut StatsRepor
         );
     }
     for candidate in &remotes {
-        let Host::Address(ip) = candidate.host else {
-            continue;
-        };
-        let at = SocketAddr::new(ip, candidate.port);
-        let mut fields = address(at);
+        let mut fields = host_and_port(&candidate.host, candidate.port);
         fields.insert("candidate_type".into(), json!(candidate.kind.as_str()));
         fields.insert("priority".into(), json!(candidate.priority));
         fields.insert("foundation".into(), json!(candidate.foundation));
-        if let Some((host, port)) = &candidate.related {
-            fields.insert("related_address".into(), json!(host));
-            fields.insert("related_port".into(), json!(port));
+        let related = candidate.related.as_ref();
+        fields.insert(
+            "related_address".into(),
+            json!(related.map(|(host, _)| host)),
+        );
+        fields.insert("related_port".into(), json!(related.map(|(_, port)| port)));
+        if let Some(ufrag) = &candidate.ufrag {
+            fields.insert("username_fragment".into(), json!(ufrag));
         }
-        add(report, remote_id(at), "remote_candidate", fields);
+        let id = match &candidate.host {
+            Host::Address(ip) => remote_id(SocketAddr::new(*ip, candidate.port)),
+            Host::Name(name) => format!("remote_candidate_{name}:{}", candidate.port),
+        };
+        add(report, id, "remote_candidate", fields);
     }
     write_pairs(transport, now, report);
 }
@@ -128,25 +150,27 @@ fn write_transport(transport: &Transport, report: &mut StatsReport) {
         "unmatched_requests": transport.ice.unmatched_requests,
         "remote_candidates_discarded": transport.ice.dropped_candidates,
     }));
-    if let Some(controlling) = transport.ice.is_controlling() {
-        let role = if controlling {
-            "controlling"
-        } else {
-            "controlled"
-        };
-        fields.insert("ice_role".into(), json!(role));
-    }
-    if let Some(credentials) = transport.ice.local_credentials() {
-        fields.insert("ice_local_ufrag".into(), json!(credentials.ufrag));
-    }
-    if let Some(role) = transport.dtls.role() {
-        fields.insert("dtls_role".into(), json!(role.as_str()));
+    let ice_role = match transport.ice.is_controlling() {
+        Some(true) => "controlling",
+        Some(false) => "controlled",
+        None => "unknown",
+    };
+    fields.insert("ice_role".into(), json!(ice_role));
+    let credentials = transport.ice.local_credentials();
+    let ufrag = credentials.map(|credentials| credentials.ufrag.as_str());
+    fields.insert("ice_local_ufrag".into(), json!(ufrag));
+    let dtls_role = transport.dtls.role().map_or("unknown", DtlsRole::as_str);
+    fields.insert("dtls_role".into(), json!(dtls_role));
+    fields.insert("local_certificate_id".into(), json!("local_certificate"));
+    if transport.dtls.agreed.is_some() {
+        fields.insert("remote_certificate_id".into(), json!("remote_certificate"));
     }
     if transport.dtls.state() == DtlsState::Connected
         && let Some(agreed) = &transport.dtls.agreed
     {
         fields.insert("dtls_cipher".into(), json!(agreed.cipher));
-        // {0xFE, 0xFD}, DTLS 1.2: the only version the endpoint speaks.
+        // The two bytes of the version in hexadecimal, as webrtc-stats wants them: DTLS 1.2, the
+        // only version that the endpoint agrees to.
         fields.insert("tls_version".into(), json!("FEFD"));
     }
     if let Some(keys) = &transport.dtls.keys {
@@ -184,29 +208,26 @@ fn write_certificates(transport: &Transport, report: &mut StatsReport) {
 
 fn write_pairs(transport: &Transport, now: Instant, report: &mut StatsReport) {
     let selected = transport.ice.path();
+    // The announced candidate with this base; before it was told of, the base itself.
+    let mut announced = HashMap::new();
+    for Announced { candidate, .. } in transport.ice.announced() {
+        announced.entry(candidate.base).or_insert(candidate.address);
+    }
+    for Announced { candidate, .. } in transport.ice.announced() {
+        announced.insert(candidate.address, candidate.address);
+    }
     for pair in transport.ice.pairs(now) {
         let path = Path {
             local: pair.local,
             remote: pair.remote,
         };
-        let count = transport.traffic.of(path);
+        let carried = transport.traffic.of(path);
+        let count = carried.unwrap_or_default();
         let stats = &pair.stats;
         let succeeded = stats.state == CandidatePairState::Succeeded;
-        // The announced candidate with this base; before it was told of, the base itself.
-        let local = transport
-            .ice
-            .announced()
-            .iter()
-            .find(|announced| announced.candidate.address == pair.local)
-            .or_else(|| {
-                transport
-                    .ice
-                    .announced()
-                    .iter()
-                    .find(|announced| announced.candidate.base == pair.local)
-            })
-            .map_or(pair.local, |announced| announced.candidate.address);
+        let local = announced.get(&pair.local).copied().unwrap_or(pair.local);
         let mut fields = object(json!({
+            "transport_id": "transport",
             "local_candidate_id": local_id(local),
             "remote_candidate_id": remote_id(pair.remote),
             "state": stats.state.to_string().replace('-', "_"),
@@ -222,7 +243,18 @@ fn write_pairs(transport: &Transport, now: Instant, report: &mut StatsReport) {
             "responses_sent": stats.responses_sent,
             "responses_received": stats.responses_received,
             "consent_requests_sent": stats.consent_requests_sent,
+            "non_symmetric_responses_received": pair.non_symmetric_responses,
         }));
+        if carried.is_some() {
+            fields.insert(
+                "packets_discarded_on_send".into(),
+                json!(count.packets_discarded),
+            );
+            fields.insert(
+                "bytes_discarded_on_send".into(),
+                json!(count.bytes_discarded),
+            );
+        }
         fields.insert("priority".into(), json!(pair.priority));
         if stats.responses_received > 0 {
             fields.insert(
@@ -234,14 +266,12 @@ fn write_pairs(transport: &Transport, now: Instant, report: &mut StatsReport) {
                 json!(stats.total_round_trip_time),
             );
         }
-        if let Some(seen) = pair.last_seen {
-            // The engine has no wall clock: the border turns the age into a timestamp.
+        // The engine has no wall clock: the border turns the age into a timestamp.
+        let age = pair.last_seen.map(|seen| {
             let age = now.saturating_duration_since(seen);
-            fields.insert(
-                "last_seen_age_ms".into(),
-                json!(age.as_secs_f64() * 1_000.0),
-            );
-        }
+            age.as_secs_f64() * 1_000.0
+        });
+        fields.insert("last_seen_age_ms".into(), json!(age));
         add(report, pair_id(path), "candidate_pair", fields);
     }
 }
@@ -258,9 +288,18 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn address(address: SocketAddr) -> Map<String, Value> {
+    host_and_port(&Host::Address(address.ip()), address.port())
+}
+
+fn host_and_port(host: &Host, port: u16) -> Map<String, Value> {
+    let host = match host {
+        Host::Address(ip) => ip.to_string(),
+        Host::Name(name) => name.clone(),
+    };
     object(json!({
-        "address": address.ip().to_string(),
-        "port": address.port(),
+        "transport_id": "transport",
+        "address": host,
+        "port": port,
         "protocol": "udp",
     }))
 }

@@ -19,6 +19,9 @@ pub(super) enum Class {
     Error,
 }
 
+/// What pairs an answer with its request.
+pub(super) type TransactionId = [u8; 12];
+
 /// A Binding message whose attributes were walked once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StunMessage<'a> {
@@ -33,6 +36,11 @@ pub(super) struct StunMessage<'a> {
 }
 
 impl<'a> StunMessage<'a> {
+    /// What pairs an answer with its request.
+    pub(super) fn transaction_id(&self) -> Option<TransactionId> {
+        self.raw.get(8..HEADER)?.try_into().ok()
+    }
+
     /// Reads a Binding message; `None` for anything else.
     pub(super) fn parse(raw: &'a [u8]) -> Option<Self> {
         let &[t0, t1, l0, l1, m0, m1, m2, m3, ..] = raw else {

@@ -4,10 +4,12 @@
 use crate::atoms;
 use crate::resource::{ConnectionNumber, channel_id};
 use crate::terms::{
-    codec, direction, field, host_addresses, kind, list, number, optional, sdp_type, track,
+    codec, config, direction, field, host_addresses, kind, list, number, optional, parameters,
+    sdp_type, strings, track,
 };
 use engine::command::{ChannelOptions, Command, Property};
-use engine::ids::{SenderId, TransceiverId};
+use engine::ids::{ReceiverId, SenderId, TrackId, TransceiverId};
+use engine::stats::StatsSelector;
 use engine::w3c::{IceCandidateInit, SessionDescription};
 use rustler::types::tuple::get_tuple;
 use rustler::{Error, NifResult, Term};
@@ -65,6 +67,35 @@ pub fn command(term: Term<'_>, connection: ConnectionNumber) -> NifResult<Comman
         ("set_buffered_amount_low_threshold", [of, bytes]) => Ok(
             Command::SetBufferedAmountLowThreshold(channel_id(*of, connection)?, bytes.decode()?),
         ),
+        ("get_stats", [of, id]) => Ok(Command::SelectStats(stats_selector(*of, id.decode()?)?)),
+        ("set_configuration", [servers, policy]) => Ok(Command::SetConfiguration {
+            ice_servers: list(*servers, config::ice_server)?,
+            ice_transport_policy: config::ice_transport_policy(*policy)?,
+        }),
+        ("get_sender_parameters", [id]) => Ok(Command::GetSenderParameters(SenderId(id.decode()?))),
+        ("set_sender_parameters", [id, wanted]) => Ok(Command::SetSenderParameters(
+            SenderId(id.decode()?),
+            Box::new(parameters::decode(*wanted)?),
+        )),
+        ("get_receiver_parameters", [id]) => {
+            Ok(Command::GetReceiverParameters(ReceiverId(id.decode()?)))
+        }
+        ("set_streams", [id, streams]) => Ok(Command::SetStreams(
+            SenderId(id.decode()?),
+            strings(*streams)?,
+        )),
+        ("get_synchronization_sources", [id]) => {
+            Ok(Command::GetSynchronizationSources(ReceiverId(id.decode()?)))
+        }
+        ("get_contributing_sources", [id]) => {
+            Ok(Command::GetContributingSources(ReceiverId(id.decode()?)))
+        }
+        ("insert_dtmf", [id, tones, duration, gap]) => Ok(Command::InsertDtmf {
+            sender: SenderId(id.decode()?),
+            tones: tones.decode()?,
+            duration: duration.decode()?,
+            inter_tone_gap: gap.decode()?,
+        }),
         ("get", [subject]) => Ok(Command::Get(property(*subject)?)),
         ("set_packet_loss", [percent]) => packet_loss(*percent),
         ("set_host_addresses", [addresses]) => {
@@ -107,6 +138,19 @@ fn candidate(term: Term<'_>) -> NifResult<IceCandidateInit> {
         username_fragment,
         url: None,
     })
+}
+
+/// Whose statistics: `:track`, `:sender` or `:receiver`, and its id.
+fn stats_selector(of: Term<'_>, id: u64) -> NifResult<StatsSelector> {
+    if atoms::track() == of {
+        Ok(StatsSelector::Track(TrackId(id)))
+    } else if atoms::sender() == of {
+        Ok(StatsSelector::Sender(SenderId(id)))
+    } else if atoms::receiver() == of {
+        Ok(StatsSelector::Receiver(ReceiverId(id)))
+    } else {
+        Err(Error::BadArg)
+    }
 }
 
 /// 0 to 100 percent.

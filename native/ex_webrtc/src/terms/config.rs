@@ -62,7 +62,11 @@ pub fn config(term: Term<'_>) -> NifResult<Decoded> {
     })
 }
 
-fn ice_server(term: Term<'_>) -> NifResult<IceServer> {
+/// One of `ice_servers`.
+///
+/// # Errors
+/// `BadArg` for a missing key or a value of the wrong type.
+pub fn ice_server(term: Term<'_>) -> NifResult<IceServer> {
     let text = |key| optional(field(term, key)?, |text| text.decode::<String>());
     Ok(IceServer {
         urls: strings(field(term, atoms::urls())?)?,
@@ -71,7 +75,11 @@ fn ice_server(term: Term<'_>) -> NifResult<IceServer> {
     })
 }
 
-fn ice_transport_policy(term: Term<'_>) -> NifResult<IceTransportPolicy> {
+/// `:all` or `:relay`.
+///
+/// # Errors
+/// `BadArg` for anything else.
+pub fn ice_transport_policy(term: Term<'_>) -> NifResult<IceTransportPolicy> {
     if atoms::all() == term {
         Ok(IceTransportPolicy::All)
     } else if atoms::relay() == term {

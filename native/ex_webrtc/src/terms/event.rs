@@ -84,6 +84,7 @@ pub fn message_term<'a>(
             candidate_error_term(env, error),
         )
             .encode(env),
+        Event::ToneChange(sender, tone) => (atoms::tone_change(), sender.0, tone).encode(env),
         // `Event` may grow; what it grows by is encoded here.
         _ => atoms::nil().to_term(env),
     }

@@ -19,6 +19,13 @@ const ATOM_IDS: [&str; 4] = [
 /// Fields that hold an address, as `:inet.ip_address()`, or as a string where it is a name (mDNS).
 const ADDRESS_FIELDS: [&str; 2] = ["address", "related_address"];
 
+/// Fields that name an entry whose id is an atom.
+const REFERENCE_FIELDS: [&str; 3] = [
+    "transport_id",
+    "local_certificate_id",
+    "remote_certificate_id",
+];
+
 /// An instant as the engine tells it, how long ago in milliseconds, and as the report has it.
 const AGE_FIELD: &str = "last_seen_age_ms";
 const INSTANT_FIELD: &str = "last_seen";
@@ -124,12 +131,13 @@ fn entry_term<'a>(env: Env<'a>, id: Term<'a>, timestamp: u64, entry: &StatsEntry
         if matches!(name.as_str(), "id" | "type" | "timestamp") {
             continue;
         }
-        if name == AGE_FIELD
-            && let Some(age) = value.as_f64()
-        {
+        if name == AGE_FIELD {
             keys.push(atoms::named(env, INSTANT_FIELD));
             // Ages are positive and far below 2^53 ms.
-            values.push(timestamp.saturating_sub(age as u64).encode(env));
+            let instant = value
+                .as_f64()
+                .map(|age| timestamp.saturating_sub(age as u64));
+            values.push(instant.encode(env));
             continue;
         }
         keys.push(atoms::of_our_own(env, name));
@@ -152,6 +160,9 @@ fn field_term<'a>(env: Env<'a>, kind: &str, name: &str, value: &Value) -> Term<'
             Ok(address) => address_term(env, address),
             Err(_) => text.encode(env),
         };
+    }
+    if REFERENCE_FIELDS.contains(&name) {
+        return id_term(env, text);
     }
     // A data channel's protocol is the application's string.
     if !(kind == "data_channel" && name == "protocol") && is_member(name, text) {

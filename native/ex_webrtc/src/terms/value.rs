@@ -2,7 +2,7 @@
 
 use crate::atoms;
 use crate::mailbox::ChannelRefs;
-use crate::terms::{codec_term, codec_terms, error, map, stats, structure, track_term};
+use crate::terms::{codec_term, codec_terms, error, map, parameters, stats, structure, track_term};
 use engine::command::{
     ChannelInfo, CommandResult, ReceiverInfo, SenderInfo, TransceiverInfo, Value,
 };
@@ -51,6 +51,8 @@ fn value_term<'a>(env: Env<'a>, refs: &mut ChannelRefs, value: &Value) -> Term<'
             ],
         ),
         Value::Stats(report) => stats::report_term(env, report),
+        Value::Parameters(of) => parameters::term(env, of),
+        Value::Sources(sources) => parameters::sources_term(env, sources),
         // `Unit` is `:ok` without a value. Values to come are encoded here or are `nil`.
         _ => atoms::nil().to_term(env),
     }
@@ -146,7 +148,7 @@ fn receiver_term<'a>(env: Env<'a>, info: &ReceiverInfo) -> Term<'a> {
 }
 
 /// `[%{id: id, uri: uri}]`
-fn extensions_term<'a>(env: Env<'a>, extensions: &[(u8, String)]) -> Term<'a> {
+pub fn extensions_term<'a>(env: Env<'a>, extensions: &[(u8, String)]) -> Term<'a> {
     let terms: Vec<_> = extensions
         .iter()
         .map(|(id, uri)| {

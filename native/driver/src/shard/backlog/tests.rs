@@ -156,6 +156,7 @@ fn a_full_socket_keeps_the_oldest_within_the_bound_and_then_gives_up() {
     let start = Instant::now();
     let mut backlog = Backlog {
         sent: 100,
+        discarded: Vec::new(),
         since: None,
     };
     backlog.wait(start, true, &mut outbox);

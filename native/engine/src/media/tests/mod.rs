@@ -118,6 +118,7 @@ pub(super) fn send(track: TrackId, codec: Codec, rids: &[&str], ssrc: u32) -> Se
         rid: rid.map(Rid::from),
         ssrc: ssrc + at,
         rtx_ssrc: rtx.then_some(ssrc + 100 + at),
+        active: true,
     };
     SendPlan {
         sender: SenderId(track.0),

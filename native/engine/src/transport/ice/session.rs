@@ -1,5 +1,6 @@
 //! One ICE session: an agent with one pair of credentials. A restart makes a second one beside it.
 
+use super::asked::Asked;
 use super::convert::{add_local, add_remote};
 use super::{Announced, Path};
 use crate::plan::IceCredentials;
@@ -102,6 +103,7 @@ pub(super) struct Session {
     pub announced: Vec<Announced>,
     remotes: Vec<RemoteCandidate>,
     early: Vec<Check>,
+    pub asked: Asked,
     validated: Vec<SocketAddr>,
     /// The selected pair, kept while another one is looked for.
     pub path: Option<Path>,
@@ -188,6 +190,7 @@ impl Session {
             announced: Vec::new(),
             remotes: Vec::new(),
             early: Vec::new(),
+            asked: Asked::default(),
             validated: Vec::new(),
             path: None,
             renewing: false,
@@ -366,6 +369,9 @@ impl Session {
             }
         }
         let answer = message.class == Class::Success;
+        if answer && let Some(id) = message.transaction_id() {
+            self.asked.answered(id, Path { local, remote });
+        }
         if answer && self.path == Some(Path { local, remote }) {
             self.last_answer = Some(now);
             self.silent = false;
@@ -571,6 +577,16 @@ impl Session {
     /// The next STUN datagram: from, to, bytes.
     pub(super) fn poll_transmit(&mut self) -> Option<(SocketAddr, SocketAddr, BytesMut)> {
         let message = self.agent.poll_write()?;
+        if let Some(check) =
+            StunMessage::parse(&message.message).filter(|sent| sent.class == Class::Request)
+            && let Some(id) = check.transaction_id()
+        {
+            let path = Path {
+                local: message.transport.local_addr,
+                remote: message.transport.peer_addr,
+            };
+            self.asked.sent(id, path);
+        }
         Some((
             message.transport.local_addr,
             message.transport.peer_addr,

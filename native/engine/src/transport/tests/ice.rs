@@ -394,6 +394,10 @@ fn mdns_candidates_wait_for_their_name() {
     );
     pair.run(ms(50));
     assert_eq!(pair.datagrams, 0);
+    assert_eq!(
+        pair.a.stat(pair.now, "remote_candidate", "address"),
+        Some(json!("0a1b-2c.local"))
+    );
     pair.a
         .transport
         .mdns_resolved(pair.now, "other.local", Some([10, 0, 0, 9].into()));
@@ -633,6 +637,46 @@ fn a_candidate_that_signalling_tells_after_its_check_came_makes_no_second_pair()
             Some((host << 32) + 2 * host)
         );
     }
+}
+
+#[test]
+fn an_answer_that_comes_from_elsewhere_than_its_check_went_is_counted() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_secs(3));
+    let count = |pair: &Pair| {
+        let field = "non_symmetric_responses_received";
+        pair.a.stat(pair.now, "candidate_pair", field)
+    };
+    assert_eq!(count(&pair), Some(json!(0)));
+    // The next answer of B is carried to A from another address.
+    let answered = |pair: &Pair| {
+        let log = pair.log.iter();
+        log.filter(|(to_b, bytes)| !to_b && bytes[..2] == [1, 1])
+            .count()
+    };
+    let before = answered(&pair);
+    pair.cut = true;
+    assert!(!pair.run_until(ms(3_000), |_| false));
+    pair.cut = false;
+    assert_eq!(answered(&pair), before, "nothing reached B");
+    let check = pair
+        .log
+        .iter()
+        .rev()
+        .find(|(to_b, bytes)| *to_b && bytes[..2] == [0, 1]);
+    let (_, check) = check.cloned().unwrap();
+    pair.b.deliver(pair.now, pair.a.address, &check);
+    let out = std::mem::take(&mut pair.b.out);
+    let answer = out
+        .segments
+        .iter()
+        .find(|segment| out.bytes[segment.offset..][..2] == [1, 1]);
+    let answer = answer.unwrap();
+    let bytes = out.bytes[answer.offset..][..answer.length].to_vec();
+    pair.a
+        .deliver(pair.now, ([10, 0, 0, 66], 2_000).into(), &bytes);
+    assert_eq!(count(&pair), Some(json!(1)));
 }
 
 #[test]
