@@ -1,0 +1,83 @@
+defmodule ExWebRTC.Recorder.Lane do
+  @moduledoc false
+  # A track, or a layer of one, on its way to a file: packets in, frames with their time out.
+
+  alias ExWebRTC.Recorder.Timeline
+  alias ExWebRTC.RTP.{Depayloader, Frame, JitterBuffer}
+  alias ExWebRTC.RTPCodecParameters
+
+  @type t() :: %__MODULE__{}
+
+  # `lost` is how much of the jitter buffer's count has been told as a gap.
+  @enforce_keys [:codec, :jitter_buffer, :depayloader, :timeline]
+  defstruct @enforce_keys ++ [lost: 0, last_time: nil]
+
+  @typedoc "A frame, its time, and the time since which packets are missing before it, if any."
+  @type timed() :: {Frame.t(), float(), gap :: float() | nil}
+
+  @spec new(RTPCodecParameters.t(), non_neg_integer()) :: {:ok, t()} | :error
+  def new(codec, latency) do
+    case Depayloader.new(codec) do
+      {:ok, depayloader} ->
+        {:ok,
+         %__MODULE__{
+           codec: codec,
+           jitter_buffer: JitterBuffer.new(latency: latency),
+           depayloader: depayloader,
+           timeline: Timeline.new(codec.clock_rate)
+         }}
+
+      {:error, :no_depayloader_for_codec} ->
+        :error
+    end
+  end
+
+  @doc "Takes a packet. `slew?` says whether frames of the lane are in a file."
+  @spec insert(t(), map(), number(), boolean()) :: {[timed()], timer :: integer() | nil, t()}
+  def insert(lane, packet, at, slew?) do
+    lane = %{lane | timeline: Timeline.arrived(lane.timeline, packet.timestamp, at)}
+    lane.jitter_buffer |> JitterBuffer.insert(packet) |> frames(lane, slew?)
+  end
+
+  @spec handle_timeout(t(), boolean()) :: {[timed()], integer() | nil, t()}
+  def handle_timeout(lane, slew?),
+    do: lane.jitter_buffer |> JitterBuffer.handle_timeout() |> frames(lane, slew?)
+
+  @spec flush(t(), boolean()) :: {[timed()], nil, t()}
+  def flush(lane, slew?), do: lane.jitter_buffer |> JitterBuffer.flush() |> frames(lane, slew?)
+
+  defp frames({packets, timer, jitter_buffer}, lane, slew?) do
+    {frames, lane} =
+      Enum.flat_map_reduce(packets, %{lane | jitter_buffer: jitter_buffer}, fn packet, lane ->
+        case Depayloader.depayload_frame(lane.depayloader, packet) do
+          {%Frame{} = frame, depayloader} ->
+            timed(%{lane | depayloader: depayloader}, frame, slew?)
+
+          {_event_or_nil, depayloader} ->
+            {[], %{lane | depayloader: depayloader}}
+        end
+      end)
+
+    {frames, timer, lane}
+  end
+
+  defp timed(lane, frame, slew?) do
+    {time, timeline} = Timeline.time(lane.timeline, frame.timestamp, slew?)
+    lost = JitterBuffer.stats(lane.jitter_buffer).lost
+    gap = if lost > lane.lost, do: lane.last_time
+
+    {[{frame, time, gap}], %{lane | timeline: timeline, lost: lost, last_time: time}}
+  end
+
+  @doc "Takes a sender report; see `Timeline.report/4`."
+  @spec report(t(), map(), float() | nil) :: {float() | nil, t()}
+  def report(lane, report, wall_offset) do
+    {wall_offset, timeline} =
+      Timeline.report(lane.timeline, report.ntp_timestamp, report.rtp_timestamp, wall_offset)
+
+    {wall_offset, %{lane | timeline: timeline}}
+  end
+
+  @spec synchronized?(t()) :: boolean()
+  def synchronized?(lane), do: lane.timeline.report != nil
+end
