@@ -22,20 +22,41 @@ defmodule ExWebRTC.Media.AnnexB do
   """
   @spec units(binary()) :: [binary()]
   def units(stream) when is_binary(stream) do
-    case :binary.matches(stream, <<0, 0, 1>>) do
+    case start_codes(stream) do
       [] -> []
-      codes -> units(stream, codes)
+      codes -> cut(stream, codes)
     end
   end
 
-  defp units(_stream, []), do: []
+  defp cut(_stream, []), do: []
 
-  defp units(stream, [{start, 3} | codes]) do
+  defp cut(stream, [start | codes]) do
     start = start + 3
-    stop = if codes == [], do: byte_size(stream), else: codes |> hd() |> elem(0)
+    stop = if codes == [], do: byte_size(stream), else: hd(codes)
     unit = stream |> binary_part(start, stop - start) |> trim_zeros()
-    if unit == "", do: units(stream, codes), else: [unit | units(stream, codes)]
+    if unit == "", do: cut(stream, codes), else: [unit | cut(stream, codes)]
   end
+
+  @doc """
+  The positions of the start codes of three bytes. A zero byte before one belongs to it.
+  """
+  @spec start_codes(binary()) :: [non_neg_integer()]
+  def start_codes(stream), do: start_codes(stream, 0)
+
+  # No start code ends in a byte above 1, and none is closer than three bytes to such: several times
+  # as fast as `:binary.matches/2`.
+  defp start_codes(<<_::16, a, _::16, b, _::16, c, _::16, d, rest::binary>>, position)
+       when a > 1 and b > 1 and c > 1 and d > 1,
+       do: start_codes(rest, position + 12)
+
+  defp start_codes(<<_::16, a, rest::binary>>, position) when a > 1,
+    do: start_codes(rest, position + 3)
+
+  defp start_codes(<<1::24, rest::binary>>, position),
+    do: [position | start_codes(rest, position + 3)]
+
+  defp start_codes(<<_, rest::binary>>, position), do: start_codes(rest, position + 1)
+  defp start_codes("", _position), do: []
 
   # No NAL unit ends with a zero byte: these belong to the next start code, or fill.
   defp trim_zeros(""), do: ""

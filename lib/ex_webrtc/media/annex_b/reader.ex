@@ -60,9 +60,9 @@ defmodule ExWebRTC.Media.AnnexB.Reader do
 
   # A unit ends where the next one begins, so that the last one waits.
   defp take_units(reader, data) do
-    case :binary.matches(data, <<0, 0, 1>>) do
+    case AnnexB.start_codes(data) do
       [_, _ | _] = codes ->
-        {last, 3} = List.last(codes)
+        last = List.last(codes)
         <<complete::binary-size(last), pending::binary>> = data
         %{reader | units: reader.units ++ AnnexB.units(complete), pending: pending}
 

@@ -74,18 +74,21 @@ defmodule ExWebRTC.RTP.VP8.Descriptor do
   have is not added. Numbers are cut to the bits that they have.
   """
   @spec replace(binary(), integer(), integer()) :: binary()
-  def replace(<<1::1, first::7, i::1, l::1, flags::6, rest::binary>>, picture_id, tl0) do
-    {id, rest} = replace_picture_id(i, rest, picture_id)
-    rest = replace_byte(l, rest, tl0)
-    <<1::1, first::7, i::1, l::1, flags::6, id::binary, rest::binary>>
-  end
+  # One clause for each form, as each then is one copy: X, I and L set, then M.
+  def replace(<<1::1, a::7, 3::2, b::6, 1::1, _::15, _, rest::binary>>, id, tl0),
+    do: <<1::1, a::7, 3::2, b::6, 1::1, id::15, tl0, rest::binary>>
 
-  def replace(payload, _picture_id, _tl0), do: payload
+  def replace(<<1::1, a::7, 3::2, b::6, 0::1, _::7, _, rest::binary>>, id, tl0),
+    do: <<1::1, a::7, 3::2, b::6, 0::1, id::7, tl0, rest::binary>>
 
-  defp replace_picture_id(1, <<1::1, _id::15, rest::binary>>, id), do: {<<1::1, id::15>>, rest}
-  defp replace_picture_id(1, <<0::1, _id::7, rest::binary>>, id), do: {<<0::1, id::7>>, rest}
-  defp replace_picture_id(_none, rest, _id), do: {"", rest}
+  def replace(<<1::1, a::7, 2::2, b::6, 1::1, _::15, rest::binary>>, id, _tl0),
+    do: <<1::1, a::7, 2::2, b::6, 1::1, id::15, rest::binary>>
 
-  defp replace_byte(1, <<_old, rest::binary>>, new), do: <<new::8, rest::binary>>
-  defp replace_byte(_none, rest, _new), do: rest
+  def replace(<<1::1, a::7, 2::2, b::6, 0::1, _::7, rest::binary>>, id, _tl0),
+    do: <<1::1, a::7, 2::2, b::6, 0::1, id::7, rest::binary>>
+
+  def replace(<<1::1, a::7, 1::2, b::6, _, rest::binary>>, _id, tl0),
+    do: <<1::1, a::7, 1::2, b::6, tl0, rest::binary>>
+
+  def replace(payload, _id, _tl0), do: payload
 end

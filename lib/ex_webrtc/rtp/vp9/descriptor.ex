@@ -133,18 +133,21 @@ defmodule ExWebRTC.RTP.VP9.Descriptor do
   have is not added. Numbers are cut to the bits that they have.
   """
   @spec replace(binary(), integer(), integer()) :: binary()
-  def replace(<<i::1, p::1, l::1, f::1, flags::4, rest::binary>>, picture_id, tl0) do
-    {id, rest} = replace_picture_id(i, rest, picture_id)
-    rest = replace_tl0(l, f, rest, tl0)
-    <<i::1, p::1, l::1, f::1, flags::4, id::binary, rest::binary>>
-  end
+  # One clause for each form, as each then is one copy: I, L without F, then M.
+  def replace(<<1::1, p::1, 2::2, b::4, 1::1, _::15, layer, _, rest::binary>>, id, tl0),
+    do: <<1::1, p::1, 2::2, b::4, 1::1, id::15, layer, tl0, rest::binary>>
 
-  def replace(payload, _picture_id, _tl0), do: payload
+  def replace(<<1::1, p::1, 2::2, b::4, 0::1, _::7, layer, _, rest::binary>>, id, tl0),
+    do: <<1::1, p::1, 2::2, b::4, 0::1, id::7, layer, tl0, rest::binary>>
 
-  defp replace_picture_id(1, <<1::1, _id::15, rest::binary>>, id), do: {<<1::1, id::15>>, rest}
-  defp replace_picture_id(1, <<0::1, _id::7, rest::binary>>, id), do: {<<0::1, id::7>>, rest}
-  defp replace_picture_id(_none, rest, _id), do: {"", rest}
+  def replace(<<1::1, a::7, 1::1, _::15, rest::binary>>, id, _tl0),
+    do: <<1::1, a::7, 1::1, id::15, rest::binary>>
 
-  defp replace_tl0(1, 0, <<layer, _old, rest::binary>>, new), do: <<layer, new::8, rest::binary>>
-  defp replace_tl0(_layers, _flexible, rest, _new), do: rest
+  def replace(<<1::1, a::7, 0::1, _::7, rest::binary>>, id, _tl0),
+    do: <<1::1, a::7, 0::1, id::7, rest::binary>>
+
+  def replace(<<0::1, p::1, 2::2, b::4, layer, _, rest::binary>>, _id, tl0),
+    do: <<0::1, p::1, 2::2, b::4, layer, tl0, rest::binary>>
+
+  def replace(payload, _id, _tl0), do: payload
 end
