@@ -2,7 +2,7 @@ defmodule ExWebRTC.Demo.Codec do
   @moduledoc false
   # Questions about negotiated codecs that a relay asks.
 
-  alias ExWebRTC.RTP.{AV1, H264, VP8, VP9}
+  alias ExWebRTC.RTP.{AV1, H264, H265, VP8, VP9}
 
   # The fmtp parameters that make two payload types of one codec different things to a decoder,
   # with what a missing one means (RFC 6184 section 8.1, RFC 9628 section 6.1, AOM RTP section 7.2).
@@ -40,6 +40,7 @@ defmodule ExWebRTC.Demo.Codec do
       "video/vp8" -> VP8.keyframe?(payload)
       "video/vp9" -> VP9.keyframe?(payload)
       "video/h264" -> H264.keyframe?(payload)
+      "video/h265" -> H265.keyframe?(payload)
       "video/av1" -> AV1.keyframe?(payload)
       _other -> true
     end

@@ -2,27 +2,29 @@ defmodule ExWebRTC.Demo.LayerSelector do
   @moduledoc false
   # Makes one stream of the layers of a simulcast track. Pure: it is told the time.
   #
-  # It follows the layer that carries the most, moves only at a keyframe of the new layer, and
-  # numbers packets so that the receiver sees one stream: no gap in sequence numbers that is not
-  # a loss, and timestamps that go on.
+  # It follows the layer that carries the most, moves only at a keyframe of the new layer, and has
+  # `ExWebRTC.RTP.Munger` number the packets so that the receiver sees one stream: no gap in
+  # sequence numbers that is not a loss, and timestamps and picture ids that go on.
+
+  alias ExWebRTC.RTP.Munger
 
   # A layer that was silent this long is not there; encoders pause layers for lack of bandwidth.
   @evaluation_interval 1_000
   # A layer must carry this much more than the current one to be worth a keyframe.
   @worth_switching 1.3
   # Video clock (RFC 7741 and the others).
-  @ticks_per_ms 90
+  @clock_rate 90_000
+  # Codecs that number their pictures.
+  @numbering %{"video/vp8" => :vp8, "video/vp9" => :vp9}
 
   @max_layers 8
 
   defstruct current: nil,
             wanted: nil,
             bytes: %{},
-            sequence_offset: 0,
-            timestamp_offset: 0,
+            munger: nil,
             # The first packet of the current layer since the switch; older ones came late.
-            first_sequence: 0,
-            last: nil
+            first_sequence: 0
 
   @type t :: %__MODULE__{}
   @type rid :: String.t()
@@ -40,10 +42,11 @@ defmodule ExWebRTC.Demo.LayerSelector do
   def target(%{wanted: wanted}), do: wanted
 
   @doc """
-  Takes a packet of a layer: `{:send, packet, selector}` or `{:drop, selector}`.
+  Takes a packet of a layer, in a codec: `{:send, packet, selector}` or `{:drop, selector}`.
   """
-  @spec push(t(), rid(), map(), boolean(), integer()) :: {:send, map(), t()} | {:drop, t()}
-  def push(selector, rid, packet, keyframe?, now) do
+  @spec push(t(), rid(), map(), boolean(), integer(), map() | nil) ::
+          {:send, map(), t()} | {:drop, t()}
+  def push(selector, rid, packet, keyframe?, now, codec \\ nil) do
     selector = count(selector, rid, byte_size(packet.payload))
 
     cond do
@@ -51,7 +54,7 @@ defmodule ExWebRTC.Demo.LayerSelector do
         continue(selector, packet, now)
 
       keyframe? and switch_to?(selector, rid) ->
-        selector |> switch(rid, packet, now) |> continue(packet, now)
+        selector |> switch(rid, packet, codec) |> continue(packet, now)
 
       true ->
         {:drop, selector}
@@ -85,43 +88,31 @@ defmodule ExWebRTC.Demo.LayerSelector do
   defp switch_to?(%{current: nil}, _rid), do: true
   defp switch_to?(%{wanted: wanted}, rid), do: wanted == rid
 
-  defp switch(%{last: nil} = selector, rid, packet, _now) do
-    %{selector | current: rid, wanted: nil, first_sequence: packet.sequence_number}
-  end
-
-  defp switch(%{last: last} = selector, rid, packet, now) do
-    # At least one tick: two frames of one time would be taken for one frame.
-    elapsed = max(1, (now - last.at) * @ticks_per_ms)
+  defp switch(selector, rid, packet, codec) do
+    munger = if selector.munger, do: Munger.update(selector.munger), else: munger(codec)
 
     %{
       selector
       | current: rid,
         wanted: nil,
         first_sequence: packet.sequence_number,
-        sequence_offset: last.sequence + 1 - packet.sequence_number,
-        timestamp_offset: last.timestamp + elapsed - packet.timestamp
+        munger: munger
     }
   end
+
+  defp munger(%{mime_type: mime_type}),
+    do: Munger.new(Map.get(@numbering, String.downcase(mime_type), :h264), @clock_rate)
+
+  defp munger(nil), do: Munger.new(:h264, @clock_rate)
 
   defp continue(selector, packet, now) do
     if before?(packet.sequence_number, selector.first_sequence) do
       {:drop, selector}
     else
-      sequence = wrap16(packet.sequence_number + selector.sequence_offset)
-      timestamp = wrap32(packet.timestamp + selector.timestamp_offset)
-      packet = %{packet | sequence_number: sequence, timestamp: timestamp}
-
-      {:send, packet,
-       %{selector | last: newest(selector.last, sequence, timestamp, now)}
-       |> forget_start(sequence)}
+      selector = forget_start(selector, packet.sequence_number)
+      {packet, munger} = Munger.munge(selector.munger, packet, now)
+      {:send, packet, %{selector | munger: munger}}
     end
-  end
-
-  defp newest(nil, sequence, timestamp, now),
-    do: %{sequence: sequence, timestamp: timestamp, at: now}
-
-  defp newest(last, sequence, timestamp, now) do
-    if before?(sequence, last.sequence), do: last, else: newest(nil, sequence, timestamp, now)
   end
 
   # `first_sequence` means something only until the numbers have moved on by a quarter of their
@@ -129,7 +120,7 @@ defmodule ExWebRTC.Demo.LayerSelector do
   defp forget_start(%{first_sequence: nil} = selector, _sequence), do: selector
 
   defp forget_start(selector, sequence) do
-    sent = wrap16(sequence - selector.sequence_offset - selector.first_sequence)
+    sent = wrap16(sequence - selector.first_sequence)
     if sent > 0x4000 and sent < 0x8000, do: %{selector | first_sequence: nil}, else: selector
   end
 
@@ -144,5 +135,4 @@ defmodule ExWebRTC.Demo.LayerSelector do
   defp before?(sequence, other), do: wrap16(sequence - other) >= 0x8000
 
   defp wrap16(number), do: Bitwise.band(number, 0xFFFF)
-  defp wrap32(number), do: Bitwise.band(number, 0xFFFFFFFF)
 end

@@ -74,10 +74,11 @@ defmodule ExWebRTC.Demo.Media do
   def select(route, nil, packet), do: {without_extensions(packet), route}
 
   def select(route, rid, packet) do
-    keyframe? = Codec.keyframe?(route.codecs[packet.payload_type], packet.payload)
+    codec = route.codecs[packet.payload_type]
+    keyframe? = Codec.keyframe?(codec, packet.payload)
     now = System.monotonic_time(:millisecond)
 
-    case LayerSelector.push(route.layers, rid, packet, keyframe?, now) do
+    case LayerSelector.push(route.layers, rid, packet, keyframe?, now, codec) do
       {:send, packet, layers} -> {without_extensions(packet), %{route | layers: layers}}
       {:drop, layers} -> {nil, %{route | layers: layers}}
     end

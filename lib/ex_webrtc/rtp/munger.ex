@@ -97,7 +97,7 @@ defmodule ExWebRTC.RTP.Munger do
   Rewrites a packet. `now` is the time in milliseconds of a clock that never goes back; timestamps of
   the new encoding go on from the old one's by the time that has passed.
   """
-  @spec munge(t(), packet, integer()) :: {packet, t()} when packet: struct()
+  @spec munge(t(), packet, integer()) :: {packet, t()} when packet: map()
   def munge(munger, packet, now \\ System.monotonic_time(:millisecond))
 
   def munge(%__MODULE__{updated: true, last: last} = munger, packet, now) do

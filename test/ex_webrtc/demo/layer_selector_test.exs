@@ -41,6 +41,24 @@ defmodule ExWebRTC.Demo.LayerSelectorTest do
     assert {:drop, _selector} = push(selector, "l", 1, 4_294_970_000, 100, true, 80)
   end
 
+  test "numbers the pictures of VP8 on" do
+    codec = %{mime_type: "video/VP8"}
+
+    packet = fn sequence, picture_id ->
+      payload = <<0x90, 0x80, 1::1, picture_id::15, 0>>
+      %{sequence_number: sequence, timestamp: 0, payload: payload}
+    end
+
+    selector = LayerSelector.new()
+    {:send, _packet, selector} = LayerSelector.push(selector, "l", packet.(1, 70), true, 0, codec)
+    large = %{packet.(500, 9) | payload: String.duplicate("x", 900)}
+    {:drop, selector} = LayerSelector.push(selector, "h", large, false, 10, codec)
+    {"h", selector} = LayerSelector.evaluate(selector)
+
+    assert {:send, %{payload: <<0x90, 0x80, 1::1, 71::15, 0>>}, _selector} =
+             LayerSelector.push(selector, "h", packet.(501, 10), true, 20, codec)
+  end
+
   test "drops what comes late from before the switch, and keeps a loss a loss" do
     {:send, _packet, selector} = push(LayerSelector.new(), "l", 1, 0, 100, true, 0)
     {:drop, selector} = push(selector, "h", 500, 0, 900, false, 10)
