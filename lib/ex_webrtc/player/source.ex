@@ -7,8 +7,15 @@ defmodule ExWebRTC.Player.Source do
   # A packet of G.711 (RFC 3551 section 4.2).
   @packet_ms 20
 
-  # `position` counts frames of IVF, pictures of Annex B, and milliseconds of audio.
-  @type t() :: %{format: atom(), reader: term(), unit: float(), position: number()}
+  # `unit` is milliseconds of a tick of IVF or a picture of Annex B. `position` counts pictures of
+  # Annex B, otherwise milliseconds; `first` is the timestamp that an IVF file begins with.
+  @type t() :: %{
+          format: :ivf | :ogg | :annex_b | :wav,
+          reader: term(),
+          unit: float(),
+          position: number(),
+          first: non_neg_integer() | nil
+        }
 
   @spec open(Path.t(), pos_integer()) :: {:ok, t()} | {:error, term()}
   def open(path, frame_rate) do
