@@ -5,28 +5,38 @@
 mod world;
 
 use bytes::Bytes;
-use engine::command::{Command, Property};
-use engine::config::Config;
+use engine::command::{Command, Property, Value};
+use engine::config::{Config, SrtpProfile};
 use engine::event::Event;
 use engine::w3c::{ConnectionState, DataKind, Direction, DtlsRole, DtlsState, Kind};
 use std::time::Duration;
 use world::{World, config};
 
-fn pair(offerer: usize, role: DtlsRole) -> World {
+fn pair(offerer: usize, role: DtlsRole, profile: SrtpProfile) -> World {
+    let offering = Config {
+        srtp_profiles: vec![profile],
+        ..config()
+    };
     let answering = Config {
         dtls_role: Some(role),
         ..config()
     };
     if offerer == 0 {
-        World::new(config(), answering)
+        World::new(offering, answering)
     } else {
-        World::new(answering, config())
+        World::new(answering, offering)
     }
 }
 
 fn everything(offerer: usize, role: DtlsRole) {
+    for profile in SrtpProfile::ALL {
+        everything_with(offerer, role, *profile);
+    }
+}
+
+fn everything_with(offerer: usize, role: DtlsRole, profile: SrtpProfile) {
     let answerer = 1 - offerer;
-    let mut world = pair(offerer, role);
+    let mut world = pair(offerer, role, profile);
     world.add_transceiver(offerer, 1, Kind::Audio);
     world.add_transceiver(offerer, 2, Kind::Video);
     let mine = world.channel(offerer, "first");
@@ -38,6 +48,16 @@ fn everything(offerer: usize, role: DtlsRole) {
     };
     assert!(answer.sdp.contains(setup), "{}", answer.sdp);
     world.connect();
+
+    let Value::Stats(stats) = world.ok(offerer, Command::GetStats) else {
+        panic!("statistics");
+    };
+    let transport = stats.entries.iter().find(|entry| entry.kind == "transport");
+    assert_eq!(
+        transport.unwrap().fields["srtp_cipher"],
+        profile.as_str(),
+        "the profile that both sides have"
+    );
 
     // Media both ways.
     for id in [1, 2] {

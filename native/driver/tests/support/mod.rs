@@ -6,7 +6,7 @@ use driver::{Connection, Mailbox, Runtime, RuntimeOptions};
 use engine::command::{
     ChannelInfo, ChannelOptions, Command, CommandResult, OutgoingData, OutgoingRtp, Property, Value,
 };
-use engine::config::{Config, Features, HeaderExtension};
+use engine::config::{Config, Features, HeaderExtension, SrtpProfile};
 use engine::event::{Event, Sink};
 use engine::ids::{RequestId, Rid, TrackId};
 use engine::media::ReceivedRtp;
@@ -132,6 +132,7 @@ pub fn config() -> Config {
             rtcp_reports: true,
         },
         dtls_role: None,
+        srtp_profiles: SrtpProfile::ALL.to_vec(),
         sdp_validation: SdpValidation::W3c,
         sctp_max_message_size: 262_144,
         data_buffer_limit: 64 << 20,

@@ -38,6 +38,7 @@ fn config() -> Config {
             rtcp_reports: false,
         },
         dtls_role: None,
+        srtp_profiles: crate::config::SrtpProfile::ALL.to_vec(),
         sdp_validation: SdpValidation::W3c,
         sctp_max_message_size: 256 << 10,
         data_buffer_limit: 64 << 20,

@@ -7,8 +7,8 @@
 mod handshake;
 
 use super::certificate;
-use super::srtp::{self, SrtpProfile};
-use crate::config::Config;
+use super::srtp;
+use crate::config::{Config, SrtpProfile};
 use crate::error::Error;
 use crate::plan::{Fingerprint, TransportPlan};
 use crate::w3c::{DtlsRole, DtlsState};
@@ -109,7 +109,7 @@ impl Dtls {
         Ok(Self {
             provider,
             certificate,
-            profiles: vec![SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmHmacSha1_80],
+            profiles: config.srtp_profiles.clone(),
             endpoint: None,
             role: None,
             expected: Vec::new(),

@@ -4,6 +4,7 @@
 //! Nothing is remembered about a synchronisation source before one of its packets was
 //! authenticated, so forged packets cost a check and no memory.
 
+use crate::config::SrtpProfile;
 use rtc_crypto::{
     AeadAlgorithm, AeadCipher, BlockCipherAlgorithm, CryptoError, HmacAlgorithm, Mac, RTCCrypto,
     StreamCipher, StreamCipherAlgorithm, constant_time_eq,
@@ -27,24 +28,7 @@ const SRTCP_INDEX: usize = 4;
 const RTCP_CLEAR: usize = 8;
 const ENCRYPTED_FLAG: u32 = 1 << 31;
 
-/// The protection profiles that we offer (RFC 5764 section 4.1.2, RFC 7714 section 14.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SrtpProfile {
-    /// `SRTP_AEAD_AES_128_GCM`
-    AeadAes128Gcm,
-    /// `SRTP_AES128_CM_HMAC_SHA1_80`
-    Aes128CmHmacSha1_80,
-}
-
 impl SrtpProfile {
-    /// The name in the IANA registry, as statistics give it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
-            Self::Aes128CmHmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
-        }
-    }
-
     /// Bytes of master key and of master salt.
     pub(super) const fn key_lengths(self) -> (usize, usize) {
         match self {

@@ -179,6 +179,7 @@ pub fn config() -> Config {
             rtcp_reports: true,
         },
         dtls_role: None,
+        srtp_profiles: engine::config::SrtpProfile::ALL.to_vec(),
         sdp_validation: SdpValidation::W3c,
         sctp_max_message_size: 262_144,
         data_buffer_limit: 64 << 20,

@@ -3,7 +3,7 @@
 
 use crate::atoms;
 use crate::terms::{codec, field, host_addresses, kind, list, member, number, optional, strings};
-use engine::config::{Config, Features, Feedback, HeaderExtension};
+use engine::config::{Config, Features, Feedback, HeaderExtension, SrtpProfile};
 use engine::w3c::{DtlsRole, IceServer, IceTransportPolicy, SdpValidation};
 use rustler::{Error, NifResult, Term};
 
@@ -46,6 +46,7 @@ pub fn config(term: Term<'_>) -> NifResult<Decoded> {
         dtls_role: optional(get(atoms::dtls_role())?, |role| {
             member(role, DtlsRole::ALL, DtlsRole::as_str)
         })?,
+        srtp_profiles: list(get(atoms::srtp_profiles())?, srtp_profile)?,
         sdp_validation: member(
             get(atoms::sdp_validation())?,
             SdpValidation::ALL,
@@ -84,6 +85,16 @@ pub fn ice_transport_policy(term: Term<'_>) -> NifResult<IceTransportPolicy> {
         Ok(IceTransportPolicy::All)
     } else if atoms::relay() == term {
         Ok(IceTransportPolicy::Relay)
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+fn srtp_profile(term: Term<'_>) -> NifResult<SrtpProfile> {
+    if atoms::aead_aes_128_gcm() == term {
+        Ok(SrtpProfile::AeadAes128Gcm)
+    } else if atoms::aes128_cm_hmac_sha1_80() == term {
+        Ok(SrtpProfile::Aes128CmHmacSha1_80)
     } else {
         Err(Error::BadArg)
     }

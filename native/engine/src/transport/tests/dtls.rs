@@ -1,6 +1,6 @@
 use super::link::*;
+use crate::config::SrtpProfile::{self, AeadAes128Gcm as Gcm, Aes128CmHmacSha1_80 as Cm};
 use crate::plan::Fingerprint;
-use crate::transport::srtp::SrtpProfile::{self, AeadAes128Gcm as Gcm, Aes128CmHmacSha1_80 as Cm};
 use crate::w3c::{DtlsRole, DtlsState};
 use serde_json::json;
 use std::time::Duration;

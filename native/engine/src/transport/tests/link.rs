@@ -1,11 +1,10 @@
 //! The harness: two peers, their plans, a link, a clock.
 
-use crate::config::{Config, Features};
+use crate::config::{Config, Features, SrtpProfile};
 use crate::media::PacketWriter;
 use crate::outbox::Outbox;
 use crate::plan::{Fingerprint, IceCredentials, TransportPlan};
 use crate::stats::StatsReport;
-use crate::transport::srtp::SrtpProfile;
 use crate::transport::{Incoming, LocalCandidate, LocalCandidateKind, Transport, TransportEvent};
 use crate::w3c::{DtlsRole, DtlsState, IceConnectionState, IceRole, SdpValidation};
 use std::net::SocketAddr;
@@ -31,6 +30,7 @@ pub fn config() -> Config {
             rtcp_reports: true,
         },
         dtls_role: None,
+        srtp_profiles: SrtpProfile::ALL.to_vec(),
         sdp_validation: SdpValidation::W3c,
         sctp_max_message_size: 262_144,
         data_buffer_limit: 1 << 26,
