@@ -10,6 +10,7 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
     Frame,
     H264,
     H265,
+    JitterBuffer,
     Packet,
     Payloader,
     TelephoneEvent,
@@ -146,6 +147,47 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
 
       # The payload formats of VP8 and VP9 say where a frame begins. With the others, a frame
       # behind a longer gap may have lost its beginning, and nobody can tell.
+      if unquote(mime_type) in ["video/VP8", "video/VP9"],
+        do: assert(given == whole),
+        else: assert(given -- whole == [])
+    end
+
+    property "#{mime_type}: behind a jitter buffer, reordering and loss cost only what was lost",
+             [
+               frames <- :proper_types.list(frame(unquote(mime_type))),
+               seed <- :proper_types.integer(0, 1_000_000)
+             ] do
+      random = :rand.seed_s(:exsss, seed)
+      packetized = packetize(unquote(mime_type), frames)
+      sent = Enum.flat_map(packetized, &elem(&1, 1))
+
+      {arrivals, _random} =
+        sent
+        |> Enum.with_index()
+        |> Enum.flat_map_reduce(random, fn {packet, index}, random ->
+          {delay, random} = :rand.uniform_s(8, random)
+          {chance, random} = :rand.uniform_s(random)
+          lost? = chance < 0.05 and packet.sequence_number != @first_number
+          {if(lost?, do: [], else: [{index + delay, index, packet}]), random}
+        end)
+
+      # All within the latency; the buffer returns the rest when it is flushed.
+      {received, buffer} =
+        arrivals
+        |> Enum.sort()
+        |> Enum.flat_map_reduce(JitterBuffer.new(latency: 100), fn {_at, _index, packet},
+                                                                   buffer ->
+          {packets, _timer, buffer} = JitterBuffer.insert(buffer, packet, 0)
+          {packets, buffer}
+        end)
+
+      {rest, nil, _buffer} = JitterBuffer.flush(buffer)
+      kept = for {_at, _index, packet} <- arrivals, do: packet
+      assert Enum.sort_by(kept, &Enum.find_index(sent, fn p -> p == &1 end)) == received ++ rest
+
+      whole = for {frame, packets} <- packetized, packets -- kept == [], do: frame
+      given = depayload(unquote(mime_type), received ++ rest)
+
       if unquote(mime_type) in ["video/VP8", "video/VP9"],
         do: assert(given == whole),
         else: assert(given -- whole == [])
