@@ -50,7 +50,7 @@ pub(super) struct Channel {
     notify: VecDeque<(u64, RequestId)>,
     /// Bytes in SCTP of the messages that the account was charged for.
     charged_in_sctp: u64,
-    pub(super) low_threshold: u64,
+    pub(super) low_threshold: Option<u64>,
     pub(super) messages_sent: u32,
     pub(super) bytes_sent: u64,
     pub(super) messages_received: u32,
@@ -81,7 +81,7 @@ impl Channel {
             taken: 0,
             notify: VecDeque::new(),
             charged_in_sctp: 0,
-            low_threshold: 0,
+            low_threshold: None,
             messages_sent: 0,
             bytes_sent: 0,
             messages_received: 0,
@@ -145,11 +145,16 @@ impl Channel {
     }
 
     /// SCTP still holds so many bytes of the stream: gives back what is gone. True when the
-    /// buffered amount fell to the threshold.
+    /// buffered amount fell to the threshold, once one was set.
     pub(super) fn settle(&mut self, buffered: u64) -> bool {
         let gone = self.charged_in_sctp.saturating_sub(buffered);
         self.charged_in_sctp -= gone;
-        gone > 0 && self.handle.account.release_past(gone, self.low_threshold)
+        if gone == 0 {
+            return false;
+        }
+        // `u64::MAX` is a threshold that nothing falls to.
+        let threshold = self.low_threshold.unwrap_or(u64::MAX);
+        self.handle.account.release_past(gone, threshold)
     }
 
     /// Discards what waits and gives it all back; the requests that wait for it.

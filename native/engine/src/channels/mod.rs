@@ -226,14 +226,15 @@ impl Channels {
         self.feed(now);
     }
 
-    /// Sets the threshold of `BufferedAmountLow`.
+    /// Sets the threshold of `BufferedAmountLow`, which is not told of before: W3C starts with a
+    /// threshold of 0, but a message for every burst would be news to nobody who did not ask.
     ///
     /// # Errors
     ///
     /// [`Error::Closed`] when there is no such channel.
     pub fn set_low_threshold(&mut self, id: ChannelId, bytes: u64) -> Result<(), Error> {
         let channel = self.channels.get_mut(&id).ok_or(Error::Closed)?;
-        channel.low_threshold = bytes;
+        channel.low_threshold = Some(bytes);
         Ok(())
     }
 

@@ -254,6 +254,18 @@ fn the_buffered_amount_is_given_back_and_its_threshold_told_once() {
 }
 
 #[test]
+fn the_buffered_amount_is_not_told_of_before_a_threshold_was_set() {
+    let (mut pair, [own, _]) = Pair::with_channel(PERFECT, |_| {});
+    for _ in 0..100 {
+        pair.send(0, &own, DataKind::Binary, &[0; 1_000]);
+    }
+    pair.run(Duration::from_secs(5));
+    assert_eq!(own.account.waiting(), 0);
+    let low = |event: &ChannelEvent| matches!(event, ChannelEvent::BufferedAmountLow(_));
+    assert!(!pair.events[0].iter().any(low));
+}
+
+#[test]
 fn a_synchronous_send_waits_for_the_high_water_mark_only() {
     let (mut pair, [own, _]) = Pair::with_channel(PERFECT, |_| {});
     pair.link.loss = 1_000;
