@@ -45,6 +45,9 @@ defmodule ExWebRTC.Native do
   @spec send_rtp(handle(), non_neg_integer(), map(), boolean()) :: outcome()
   def send_rtp(_handle, _track_id, _packet, _rtx?), do: not_loaded()
 
+  @spec send_rtp_batch(handle(), [{non_neg_integer(), map()}], boolean()) :: outcome()
+  def send_rtp_batch(_handle, _packets, _rtx?), do: not_loaded()
+
   @spec send_pli(handle(), non_neg_integer(), String.t() | nil) :: outcome()
   def send_pli(_handle, _track_id, _rid), do: not_loaded()
 

@@ -117,6 +117,8 @@ defmodule ExWebRTC.PeerConnection do
     `{:track_ended, id}`: for good. These come before the call of `set_remote_description/2` or
     `set_local_description/2` that caused them returns.
   - `{:rtp, track_id, rid, packet}`: a packet; `rid` is `nil` without simulcast.
+  - `{:rtp_batch, [{track_id, rid, packet}]}`: in its place with `rtp_delivery: {:batch, max}`,
+    in the order of arrival.
   - `{:rtcp, packets}`: one compound, each packet with the id of the track it is about, if any.
   - `{:data_channel, channel}`: the peer made a channel; it is open.
   - `{:data_channel_state_change, ref, state}`: a channel opened or closed, whoever did it.
@@ -140,6 +142,7 @@ defmodule ExWebRTC.PeerConnection do
            | {:track_muted, MediaStreamTrack.id()}
            | {:track_ended, MediaStreamTrack.id()}
            | {:rtp, MediaStreamTrack.id(), MediaStreamTrack.rid() | nil, rtp_packet()}
+           | {:rtp_batch, [{MediaStreamTrack.id(), MediaStreamTrack.rid() | nil, rtp_packet()}]}
            | {:rtcp, [{MediaStreamTrack.id() | nil, RTCP.packet() | struct()}]}
            | {:data_channel, DataChannel.t()}
            | {:data_channel_state_change, DataChannel.ref(), :open | :closed}
@@ -655,10 +658,29 @@ defmodule ExWebRTC.PeerConnection do
   Payload type, SSRC and the header extensions that were negotiated are filled in. `rtx?: true`
   sends it as a retransmission (RFC 4588). While the connection is not connected, nothing is sent;
   packets for a track that no sender has are dropped, with one warning in the log.
+
+  See `send_rtp/2` for many packets at once.
   """
   @spec send_rtp(peer_connection(), MediaStreamTrack.id(), rtp_packet(), rtx?: boolean()) :: :ok
-  def send_rtp(pc, track_id, packet, opts \\ []),
+  def send_rtp(pc, track_id, packet, opts),
     do: Client.send_rtp(pc, track_id, packet, Keyword.get(opts, :rtx?, false))
+
+  @doc "`send_rtp/4` without options, or `send_rtp/2` with them."
+  @spec send_rtp(peer_connection(), MediaStreamTrack.id(), rtp_packet()) :: :ok
+  @spec send_rtp(peer_connection(), [{MediaStreamTrack.id(), rtp_packet()}], rtx?: boolean()) ::
+          :ok
+  def send_rtp(pc, packets, opts) when is_list(packets),
+    do: Client.send_rtp_batch(pc, packets, Keyword.get(opts, :rtx?, false))
+
+  def send_rtp(pc, track_id, packet), do: Client.send_rtp(pc, track_id, packet, false)
+
+  @doc """
+  Sends packets, each on its track, in this order: as `send_rtp/4` for each, but cheaper.
+
+  What came in one `{:rtp_batch, packets}` can so leave in one call.
+  """
+  @spec send_rtp(peer_connection(), [{MediaStreamTrack.id(), rtp_packet()}]) :: :ok
+  def send_rtp(pc, packets) when is_list(packets), do: Client.send_rtp_batch(pc, packets, false)
 
   @doc """
   Asks the peer for a keyframe of a received track, of one layer where it is simulcast. Never blocks.

@@ -139,6 +139,10 @@ defmodule ExWebRTC.Native.ArgumentsTest do
         Native.send_rtp(handle, 1, %{packet | sequence_number: wrong}, false)
       end)
 
+      assert_badarg(fn -> Native.send_rtp_batch(handle, [{wrong, packet}], false) end)
+      assert_badarg(fn -> Native.send_rtp_batch(handle, [{1, packet}, {1, wrong}], false) end)
+      assert_badarg(fn -> Native.send_rtp_batch(handle, [{1, packet} | :tail], false) end)
+      assert_badarg(fn -> Native.send_rtp_batch(handle, [{1, packet}], wrong) end)
       assert_badarg(fn -> Native.send_pli(handle, wrong, nil) end)
     end
 

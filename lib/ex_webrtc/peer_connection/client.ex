@@ -67,6 +67,17 @@ defmodule ExWebRTC.PeerConnection.Client do
     :ok
   end
 
+  @spec send_rtp_batch(GenServer.server(), [{integer(), map()}], boolean()) :: :ok
+  def send_rtp_batch(pc, packets, rtx?) do
+    case Handles.fetch(pc) do
+      # Overflow policy "NIF → shard: media", as above.
+      {:ok, handle} -> Native.send_rtp_batch(handle, packets, rtx?)
+      :error -> GenServer.cast(pc, {:send_rtp_batch, packets, rtx?})
+    end
+
+    :ok
+  end
+
   @spec send_pli(GenServer.server(), integer(), String.t() | nil) :: :ok
   def send_pli(pc, track_id, rid) do
     case Handles.fetch(pc) do

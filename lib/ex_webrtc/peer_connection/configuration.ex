@@ -21,6 +21,8 @@ defmodule ExWebRTC.PeerConnection.Configuration do
 
   # What browsers announce in `a=max-message-size`.
   @default_max_message_size 262_144
+  # More than one turn of a shard ever has.
+  @max_batch 65_535
   # 64 MiB: many full receive windows, yet far from what exhausts a node.
   @default_data_buffer_limit 64 * 1024 * 1024
 
@@ -99,8 +101,11 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   - `rtp_header_extensions`: added to those that `features` imply. The MID extension cannot be
     turned off. Default `default_rtp_header_extensions/0`.
   - `rtcp_feedbacks`: added to those that `features` imply. Default `default_rtcp_feedbacks/0`.
-  - `rtp_delivery`: `:none` keeps received RTP packets out of the mailbox of the controlling process,
-    for a connection that only forwards or counts. Default `:packet`: a message for each.
+  - `rtp_delivery`: how received RTP packets come to the controlling process. Default `:packet`: a
+    message for each. `{:batch, max}`: the packets that are there, at most `max`, in one
+    `{:rtp_batch, packets}`; a batch never waits for more. Cheaper where many packets come, but their
+    payloads share memory: use `:binary.copy/1` for one that is kept long. `:none` keeps packets out
+    of the mailbox, for a connection that only forwards or counts.
   - `data_types`: `true` tells text from binary: messages of data channels then come as
     `{:data, ref, {:string | :binary, data}}`. Default `false`.
   - `certificates`: a list with a DTLS certificate and its private key, both PEM in one string; one
@@ -134,7 +139,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
           features: [feature()],
           rtp_header_extensions: [rtp_header_extension()],
           rtcp_feedbacks: [rtcp_feedback()],
-          rtp_delivery: :packet | :none,
+          rtp_delivery: :packet | {:batch, pos_integer()} | :none,
           data_types: boolean(),
           certificates: [String.t()],
           dtls_role: :client | :server | nil,
@@ -165,7 +170,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
           features: [feature()],
           rtp_header_extensions: [rtp_header_extension()],
           rtcp_feedbacks: [rtcp_feedback()],
-          rtp_delivery: :packet | :none,
+          rtp_delivery: :packet | {:batch, pos_integer()} | :none,
           data_types: boolean(),
           certificates: [String.t()],
           dtls_role: :client | :server | nil,
@@ -386,7 +391,14 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   end
 
   defp parse_option(:data_types, value), do: one_of(value, [true, false])
-  defp parse_option(:rtp_delivery, value), do: one_of(value, [:packet, :none])
+
+  defp parse_option(:rtp_delivery, value) do
+    check(
+      match?({:batch, max} when max in 1..@max_batch, value) or value in [:packet, :none],
+      value,
+      ":packet, {:batch, max} with max in 1..#{@max_batch}, or :none"
+    )
+  end
 
   defp parse_option(:certificates, value) do
     check(
@@ -511,9 +523,13 @@ defmodule ExWebRTC.PeerConnection.Configuration do
       data_buffer_limit: config.data_buffer_limit,
       data_types: config.data_types,
       deliver_rtp: config.rtp_delivery != :none,
+      rtp_batch_size: batch_size(config.rtp_delivery),
       certificate_pem: List.first(config.certificates)
     }
   end
+
+  defp batch_size({:batch, max}), do: max
+  defp batch_size(_each_or_none), do: nil
 
   @doc false
   # What the two address options say of these interface addresses: those to use, each with its

@@ -92,6 +92,9 @@ defmodule ExWebRTC.PeerConnection.Server do
   def handle_cast({:send_rtp, track_id, packet, rtx?}, state),
     do: media(state, fn -> Native.send_rtp(state.handle, track_id, packet, rtx?) end)
 
+  def handle_cast({:send_rtp_batch, packets, rtx?}, state),
+    do: media(state, fn -> Native.send_rtp_batch(state.handle, packets, rtx?) end)
+
   def handle_cast({:send_pli, track_id, rid}, state),
     do: media(state, fn -> Native.send_pli(state.handle, track_id, rid) end)
 

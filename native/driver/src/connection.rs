@@ -82,6 +82,14 @@ impl<M: Mailbox> Connection<M> {
         self.handle.queue.push(Submission::Rtp(track, packet))
     }
 
+    /// Sends RTP packets, at once and in this order.
+    ///
+    /// # Errors
+    /// `Busy` when some of them were dropped because too many wait, `Closed`.
+    pub fn send_rtp_batch(&self, packets: Vec<(TrackId, OutgoingRtp)>) -> Result<(), SubmitError> {
+        self.handle.queue.push_packets(packets)
+    }
+
     /// Asks the peer for a keyframe of a received track.
     ///
     /// # Errors

@@ -5,6 +5,9 @@
 /// The border implements it with messages to BEAM processes, tests and benches with channels. It
 /// must not block. A panic in it is treated as a panic of the connection.
 pub trait Mailbox: engine::event::Sink + Send + 'static {
+    /// What had arrived by now was told: a mailbox that collects packets sends them on.
+    fn turn_ended(&mut self) {}
+
     /// The connection's step panicked, or its engine could not be made: it is gone. Nothing but
     /// [`Self::closed`] follows.
     fn panicked(&mut self, text: &str);

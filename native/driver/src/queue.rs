@@ -136,6 +136,45 @@ impl<M> Queue<M> {
         Ok(())
     }
 
+    /// Appends packets under one lock and with one wake-up; those that have no room are dropped
+    /// and counted.
+    pub fn push_packets(
+        &self,
+        packets: impl IntoIterator<Item = (TrackId, OutgoingRtp)>,
+    ) -> Result<(), SubmitError> {
+        let mut dropped = 0;
+        let waker = {
+            let mut waiting = self.lock();
+            if waiting.closed {
+                return Err(SubmitError::Closed);
+            }
+            for (track, packet) in packets {
+                let submission = Submission::Rtp(track, packet);
+                if waiting.admit(&submission).is_ok() {
+                    waiting.submissions.push_back(submission);
+                } else {
+                    dropped += 1;
+                }
+            }
+            if dropped > 0 {
+                self.full.store(true, Ordering::Relaxed);
+            }
+            if waiting.submissions.is_empty() {
+                None
+            } else {
+                waiting.waker.take()
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        if dropped > 0 {
+            self.dropped_packets.fetch_add(dropped, Ordering::Relaxed);
+            return Err(SubmitError::Busy);
+        }
+        Ok(())
+    }
+
     /// Closes for good; the shard finds out at once.
     pub fn close(&self) {
         let waker = {

@@ -32,6 +32,7 @@ rustler::atoms! {
     track_muted,
     track_ended,
     rtp,
+    rtp_batch,
     rtcp,
     data_channel,
     data_channel_state_change,
@@ -207,6 +208,7 @@ rustler::atoms! {
     log_to,
     rtcp_modules,
     rtp_extension_module,
+    rtp_batch_size,
     rtp_packet_module,
     shards,
 

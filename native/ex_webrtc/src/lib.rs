@@ -17,6 +17,7 @@
 //! controlling process, built by [`terms::rtp`].
 
 mod atoms;
+mod batch;
 mod logger;
 mod mailbox;
 mod nifs;

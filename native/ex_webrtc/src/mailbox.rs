@@ -7,6 +7,7 @@
 //! controller's is the program's affair.
 
 use crate::atoms;
+use crate::batch::Batch;
 use crate::resource::{ChannelRef, ConnectionNumber};
 use crate::terms::{Modules, event, value};
 use engine::command::{ChannelHandle, CommandResult, Value};
@@ -16,6 +17,7 @@ use engine::media::ReceivedRtp;
 use engine::w3c::ChannelState;
 use rustler::{Encoder, Env, LocalPid, OwnedEnv, ResourceArc, Term};
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 
 /// The messages of one connection.
 pub struct Mailbox {
@@ -25,6 +27,7 @@ pub struct Mailbox {
     data_types: bool,
     modules: Modules,
     refs: ChannelRefs,
+    batch: Option<Batch>,
 }
 
 impl Mailbox {
@@ -34,6 +37,7 @@ impl Mailbox {
         owner: LocalPid,
         controller: LocalPid,
         data_types: bool,
+        rtp_batch: Option<NonZeroUsize>,
         modules: Modules,
     ) -> Self {
         Self {
@@ -46,13 +50,29 @@ impl Mailbox {
                 number,
                 known: HashMap::new(),
             },
+            batch: rtp_batch.map(Batch::new),
         }
     }
 
     /// From here on `controller` is told, and the request that asked for it answered.
     pub fn set_controller(&mut self, id: RequestId, controller: LocalPid) {
+        self.send_batch();
         self.controller = controller;
         self.reply(id, Ok(Value::Unit));
+    }
+
+    /// Sends the packets that wait. Before anything else is sent, so that the order holds.
+    fn send_batch(&mut self) {
+        let Some(batch) = self.batch.as_mut().filter(|batch| !batch.is_empty()) else {
+            return;
+        };
+        let (owner, shape) = (self.owner, &self.modules.rtp);
+        let _ = self
+            .env
+            .send_and_clear(&self.controller, |env| -> Term<'_> {
+                (atoms::ex_webrtc(), owner, batch.term(env, shape)).encode(env)
+            });
+        batch.clear();
     }
 
     fn send_to_owner<T: Encoder>(&mut self, message: impl for<'a> FnOnce(Env<'a>) -> T) {
@@ -63,6 +83,7 @@ impl Mailbox {
 
 impl Sink for Mailbox {
     fn reply(&mut self, id: RequestId, result: CommandResult) {
+        self.send_batch();
         let Self {
             env, owner, refs, ..
         } = self;
@@ -73,6 +94,7 @@ impl Sink for Mailbox {
     }
 
     fn event(&mut self, event: Event) {
+        self.send_batch();
         let Self {
             env,
             owner,
@@ -89,6 +111,12 @@ impl Sink for Mailbox {
     }
 
     fn rtp(&mut self, track: TrackId, rid: Option<&Rid>, packet: &ReceivedRtp<'_>) {
+        if let Some(batch) = &mut self.batch {
+            if batch.push(track, rid, packet) {
+                self.send_batch();
+            }
+            return;
+        }
         let Self {
             env,
             owner,
@@ -122,12 +150,18 @@ impl Sink for Mailbox {
 }
 
 impl driver::Mailbox for Mailbox {
+    fn turn_ended(&mut self) {
+        self.send_batch();
+    }
+
     fn panicked(&mut self, text: &str) {
+        self.send_batch();
         let text = text.to_owned();
         self.send_to_owner(move |_| (atoms::ex_webrtc_panic(), text));
     }
 
     fn closed(&mut self) {
+        self.send_batch();
         self.send_to_owner(|_| atoms::ex_webrtc_closed());
     }
 }

@@ -5,7 +5,9 @@ use crate::atoms;
 use crate::logger;
 use crate::mailbox::Mailbox;
 use crate::resource::{ChannelRef, ConnectionNumber, Handle, channel_id};
-use crate::terms::{Modules, address_term, command, config, error, field, optional, rtcp, rtp};
+use crate::terms::{
+    Modules, address_term, command, config, error, field, list, optional, rtcp, rtp,
+};
 use driver::{Runtime, RuntimeOptions, SubmitError};
 use engine::command::OutgoingData;
 use engine::error::Error as Reason;
@@ -68,6 +70,7 @@ fn open<'a>(
         owner,
         controller,
         decoded.data_types,
+        decoded.rtp_batch_size,
         native.modules,
     );
     let Ok(connection) = native.runtime.open(decoded.config, mailbox) else {
@@ -122,6 +125,24 @@ fn send_rtp<'a>(
         env,
         handle.connection.send_rtp(TrackId(track), packet),
     ))
+}
+
+/// RTP packets in a list of `{track, packet}`.
+#[rustler::nif]
+fn send_rtp_batch<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    packets: Term<'a>,
+    rtx: bool,
+) -> NifResult<Term<'a>> {
+    let packets = list(packets, |element| {
+        let (track, packet) = element.decode::<(u64, Term<'_>)>()?;
+        Ok((TrackId(track), rtp::outgoing(packet, rtx)?))
+    })?;
+    // A packet takes less than a microsecond, a time slice is a millisecond.
+    let percent = i32::try_from(packets.len() / 10).unwrap_or(100);
+    rustler::schedule::consume_timeslice(env, percent.clamp(1, 100));
+    Ok(outcome(env, handle.connection.send_rtp_batch(packets)))
 }
 
 /// Asks for a keyframe.

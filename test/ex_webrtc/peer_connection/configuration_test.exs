@@ -149,6 +149,11 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
     assert %{certificate_pem: ^pem} = native(certificates: [pem])
   end
 
+  test "rtp_delivery: {:batch, max} is told to the mailbox" do
+    assert %{deliver_rtp: true, rtp_batch_size: nil} = native([])
+    assert %{deliver_rtp: true, rtp_batch_size: 32} = native(rtp_delivery: {:batch, 32})
+  end
+
   test "rtp_delivery: :none turns the delivery of packets off" do
     assert %{deliver_rtp: false} = native(rtp_delivery: :none)
   end
@@ -187,6 +192,8 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
           rtp_header_extensions: [%{uri: "urn:x"}],
           rtcp_feedbacks: [%{type: :video, feedback: :remb}],
           rtp_delivery: :batch,
+          rtp_delivery: {:batch, 0},
+          rtp_delivery: {:batch, 65_536},
           certificates: ["pem"],
           dtls_role: :active,
           sdp_validation: :lax,

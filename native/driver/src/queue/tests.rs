@@ -19,7 +19,11 @@ fn request(id: u64) -> Submission<()> {
 }
 
 fn packet(sequence_number: u16) -> Submission<()> {
-    let packet = OutgoingRtp {
+    Submission::Rtp(TrackId(1), outgoing(sequence_number))
+}
+
+fn outgoing(sequence_number: u16) -> OutgoingRtp {
+    OutgoingRtp {
         marker: false,
         payload_type: 96,
         sequence_number,
@@ -30,8 +34,7 @@ fn packet(sequence_number: u16) -> Submission<()> {
         payload: Bytes::from_static(b"payload"),
         padding_size: 0,
         rtx: false,
-    };
-    Submission::Rtp(TrackId(1), packet)
+    }
 }
 
 fn message() -> Submission<()> {
@@ -131,6 +134,41 @@ fn the_newest_packets_are_dropped_and_counted() {
     assert!(matches!(burst.front(), Some(Submission::Rtp(_, first)) if first.sequence_number == 0));
     assert_eq!(burst.len(), MAX_WAITING_PACKETS + 1);
     assert_eq!(queue.push(packet(9)), Ok(()), "there is room again");
+}
+
+#[test]
+fn packets_of_one_call_wake_once_and_drop_the_newest() {
+    let queue = Queue::new();
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut burst = VecDeque::new();
+    assert!(
+        queue
+            .poll_take(&Context::from_waker(&waker), &mut burst)
+            .is_pending()
+    );
+    queue.push_packets([]).unwrap();
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
+
+    let count = MAX_WAITING_PACKETS as u16 + 3;
+    let packets = (0..count).map(|number| (TrackId(1), outgoing(number)));
+    assert_eq!(queue.push_packets(packets), Err(SubmitError::Busy));
+    assert_eq!(wakes.0.load(Ordering::SeqCst), 1);
+    assert_eq!(queue.dropped_packets(), 3);
+    assert_eq!(queue.push(packet(0)), Err(SubmitError::Busy));
+    let (_, burst) = take(&queue);
+    let numbers: Vec<u16> = burst
+        .iter()
+        .map(|submission| match submission {
+            Submission::Rtp(_, packet) => packet.sequence_number,
+            _ => panic!("only packets were pushed"),
+        })
+        .collect();
+    let expected: Vec<u16> = (0..MAX_WAITING_PACKETS as u16).collect();
+    assert_eq!(numbers, expected);
+    queue.push_packets([(TrackId(1), outgoing(0))]).unwrap();
+    queue.close();
+    assert_eq!(queue.push_packets([]), Err(SubmitError::Closed));
 }
 
 #[test]

@@ -161,6 +161,7 @@ impl<M: Mailbox> Task<M> {
             live.engine.flush(now, &mut self.mailbox);
             live.serve_relays(now, &mut self.mailbox);
             live.act(now, &self.neighbourhood, &self.queue, &mut self.mailbox);
+            self.mailbox.turn_ended();
         }
         live.send(now);
         if worked {

@@ -6,6 +6,7 @@ use crate::terms::{codec, field, host_addresses, kind, list, member, number, opt
 use engine::config::{Config, Features, Feedback, HeaderExtension, SrtpProfile};
 use engine::w3c::{DtlsRole, IceServer, IceTransportPolicy, SdpValidation};
 use rustler::{Error, NifResult, Term};
+use std::num::NonZeroUsize;
 
 /// What the engine is configured with, and what the mailbox is.
 pub struct Decoded {
@@ -13,6 +14,8 @@ pub struct Decoded {
     pub config: Config,
     /// `{:data, ref, {kind, binary}}` instead of `{:data, ref, binary}`.
     pub data_types: bool,
+    /// Packets in one message at most; `None`: a message for each.
+    pub rtp_batch_size: Option<NonZeroUsize>,
 }
 
 /// The configuration.
@@ -60,6 +63,9 @@ pub fn config(term: Term<'_>) -> NifResult<Decoded> {
     Ok(Decoded {
         config,
         data_types: boolean(atoms::data_types())?,
+        rtp_batch_size: optional(get(atoms::rtp_batch_size())?, |most| {
+            NonZeroUsize::new(most.decode()?).ok_or(Error::BadArg)
+        })?,
     })
 }
 

@@ -3,10 +3,11 @@
 
 use crate::atoms;
 use crate::terms::{field, list, number, optional};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use engine::command::OutgoingRtp;
 use engine::media::ReceivedRtp;
 use rustler::{Atom, Binary, Encoder, Env, Error, NewBinary, NifResult, Term};
+use std::cell::RefCell;
 
 /// The profile of one-byte header extensions (RFC 8285 section 4.2).
 const ONE_BYTE_PROFILE: u16 = 0xBEDE;
@@ -57,6 +58,17 @@ impl PacketShape {
 
     /// The packet as a struct, its payload copied.
     pub fn term<'a>(&self, env: Env<'a>, packet: &ReceivedRtp<'_>) -> Term<'a> {
+        let payload = NewBinary::from_slice(env, packet.payload).into();
+        self.term_with(env, packet, payload)
+    }
+
+    /// The packet as a struct with this term as its payload.
+    pub fn term_with<'a>(
+        &self,
+        env: Env<'a>,
+        packet: &ReceivedRtp<'_>,
+        payload: Term<'a>,
+    ) -> Term<'a> {
         let nil = atoms::nil().to_term(env);
         let (profile, extensions) = match packet.extension_profile {
             None => (nil, nil),
@@ -65,7 +77,6 @@ impl PacketShape {
                 self.extensions(env, profile, packet.extension),
             ),
         };
-        let payload: Term<'a> = NewBinary::from_slice(env, packet.payload).into();
         let values: [Term<'a>; PACKET_FIELDS] = [
             self.module.to_term(env),
             csrc_term(env, packet.csrc),
@@ -189,7 +200,31 @@ fn outgoing_extensions(term: Term<'_>) -> NifResult<Vec<(u8, Bytes)>> {
     })
 }
 
-/// A binary, copied: its term lives in the caller's heap.
+/// Memory that a scheduler takes at once for the payloads it hands over, one after the other.
+///
+/// A block is free again when the last packet of it is, at the latest when the history for
+/// retransmissions lets go of it. At any time a scheduler's packets of the last two seconds are in
+/// as many blocks as they fill, and one.
+const BLOCK: usize = 64 << 10;
+/// Larger payloads get memory of their own.
+const MAX_SHARING: usize = 2048;
+
+thread_local! {
+    static SLAB: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+
+/// The bytes of a packet, copied: its term lives in the caller's heap.
 pub fn binary(term: Term<'_>) -> NifResult<Bytes> {
-    Ok(Bytes::copy_from_slice(Binary::from_term(term)?.as_slice()))
+    let binary = Binary::from_term(term)?;
+    let bytes = binary.as_slice();
+    if bytes.len() > MAX_SHARING {
+        return Ok(Bytes::copy_from_slice(bytes));
+    }
+    Ok(SLAB.with_borrow_mut(|slab| {
+        if slab.capacity() < bytes.len() {
+            *slab = BytesMut::with_capacity(BLOCK);
+        }
+        slab.extend_from_slice(bytes);
+        slab.split().freeze()
+    }))
 }
