@@ -125,7 +125,8 @@ defmodule ExWebRTC.PeerConnection do
   - `{:data, ref, data}`: a message. Text and binary look the same, unless the connection was
     started with `data_types: true`: then data is `{:string | :binary, data}`.
   - `{:buffered_amount_low, ref}`: see `set_buffered_amount_low_threshold/3`.
-  - `{:ice_candidate_error, error}`: a server could not be used.
+  - `{:ice_candidate_error, error}`: a server could not be used, or no port of `ice_port_range` was
+    free (then `url` is empty). Gathering goes on with the others and completes.
   - `{:tone_change, sender_id, tone}`: a tone of `insert_dtmf/4` begins; `""` when all were played.
   """
   @type message() ::

@@ -12,3 +12,4 @@ mod dtls;
 mod hostile;
 mod ice;
 mod media;
+mod nomination;

@@ -1,0 +1,105 @@
+defmodule ExWebRTC.NetworkTest do
+  use ExUnit.Case, async: true
+
+  import ExWebRTC.Peers
+
+  alias ExWebRTC.{Native, PeerConnection}
+
+  test "the filter decides about every address, also about those that relays would be reached from" do
+    [kept | _] = addresses = Native.host_addresses()
+    test = self()
+
+    filter = fn address ->
+      send(test, {:asked, address})
+      address == kept
+    end
+
+    lines = candidates(ice_ip_filter: filter)
+    for address <- addresses, do: assert_received({:asked, ^address})
+    assert [_ | _] = lines
+    assert Enum.all?(lines, &(address(&1) == to_string(:inet.ntoa(kept))))
+
+    assert candidates(ice_ip_filter: fn _address -> false end) == []
+  end
+
+  test "the mapper adds what the world sees of an address" do
+    lines = candidates(host_to_srflx_ip_mapper: fn ip -> if v4?(ip), do: {203, 0, 113, 9} end)
+    assert [mapped] = lines |> Enum.filter(&(&1 =~ " typ srflx ")) |> Enum.uniq_by(&address/1)
+    assert address(mapped) == "203.0.113.9"
+    assert Enum.any?(lines, &(&1 =~ " typ host"))
+  end
+
+  test "ports come from the range; a range that is used up is an error, and the connection lives" do
+    {:ok, socket} = :gen_udp.open(0, ip: {0, 0, 0, 0})
+    {:ok, port} = :inet.port(socket)
+    options = [ice_port_range: [port], ice_ip_filter: &v4?/1]
+    assert candidates(options) == []
+
+    assert_received {:ex_webrtc, pc, {:ice_candidate_error, error}}
+    assert %{url: "", error_code: 701, error_text: text} = error
+    assert text =~ "ice_port_range"
+    assert PeerConnection.get_ice_gathering_state(pc) == :complete
+
+    :ok = :gen_udp.close(socket)
+    lines = candidates(options)
+    assert [_ | _] = lines
+    assert Enum.all?(lines, &(&1 |> String.split(" ") |> Enum.at(5) == to_string(port)))
+  end
+
+  test "a server whose name does not exist is an error, and gathering completes" do
+    url = "stun:no-such-server.invalid:3478"
+    assert [_ | _] = candidates(ice_servers: [%{urls: url}])
+    assert_received {:ex_webrtc, _pc, {:ice_candidate_error, %{url: ^url, error_code: 701}}}
+  end
+
+  test "nothing of this host is told where only relays may be used" do
+    assert candidates(ice_transport_policy: :relay) == []
+  end
+
+  test "a lite side, an aggressive side and any other connect" do
+    for {first, second} <- [
+          {[ice_lite: true], []},
+          {[], [ice_lite: true]},
+          {[ice_aggressive_nomination: true], [ice_aggressive_nomination: false]},
+          {[ice_aggressive_nomination: false], [ice_aggressive_nomination: true]}
+        ] do
+      {offerer, answerer} = start(first, second)
+      {:ok, _transceiver} = PeerConnection.add_transceiver(offerer, :audio)
+      connect(offerer, answerer)
+    end
+  end
+
+  test "ICE is completed when neither side has candidates to come" do
+    {offerer, answerer} = start()
+    {:ok, _transceiver} = PeerConnection.add_transceiver(offerer, :audio)
+    connect(offerer, answerer)
+
+    for pc <- [offerer, answerer] do
+      :ok = PeerConnection.add_ice_candidate(pc, %ExWebRTC.ICECandidate{candidate: ""})
+      assert_receive {:ex_webrtc, ^pc, {:ice_connection_state_change, :completed}}
+      assert PeerConnection.get_connection_state(pc) == :connected
+    end
+  end
+
+  # What is told until gathering is complete.
+  defp candidates(options) do
+    {:ok, pc} = PeerConnection.start_link(options)
+    {:ok, _transceiver} = PeerConnection.add_transceiver(pc, :audio)
+    {:ok, offer} = PeerConnection.create_offer(pc)
+    :ok = PeerConnection.set_local_description(pc, offer)
+    assert_receive {:ex_webrtc, ^pc, {:ice_gathering_state_change, :complete}}, 10_000
+    told(pc)
+  end
+
+  defp told(pc) do
+    receive do
+      {:ex_webrtc, ^pc, {:ice_candidate, candidate}} -> [candidate.candidate | told(pc)]
+    after
+      0 -> []
+    end
+  end
+
+  defp address(line), do: line |> String.split(" ") |> Enum.at(4)
+
+  defp v4?(ip), do: tuple_size(ip) == 4
+end
