@@ -26,6 +26,7 @@ defmodule ExWebRTC.Native.ArgumentsTest do
     request: 3,
     set_controller: 3,
     send_rtp: 4,
+    send_rtp_batch: 3,
     send_pli: 3,
     send_rtcp: 2,
     send_data: 4,
