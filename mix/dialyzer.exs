@@ -3,7 +3,7 @@ defmodule ExWebRTC.Dialyzer do
   # Drives OTP's dialyzer. The PLT of what we build on is made once for each pair of OTP and Elixir,
   # and each list of applications, and kept in `.dialyzer/`.
 
-  @applications [:erts, :kernel, :stdlib, :inets, :elixir, :iex, :logger, :mix]
+  @applications [:erts, :kernel, :stdlib, :elixir, :iex, :logger, :mix]
 
   @warnings [:unknown, :error_handling]
 
