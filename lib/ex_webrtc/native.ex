@@ -56,12 +56,12 @@ defmodule ExWebRTC.Native do
 
   @doc "`:closed` also where the channel is not open, or none of this connection."
   @spec send_data(handle(), reference(), :string | :binary, binary()) ::
-          :ok | {:error, :buffer_full | :busy | :closed}
+          :ok | {:error, :buffer_full | :busy | :closed | {:message_too_large, pos_integer()}}
   def send_data(_handle, _channel, _kind, _data), do: not_loaded()
 
   @doc "Like `send_data/4`; the owner gets a reply when the message was taken."
   @spec send_data_sync(handle(), non_neg_integer(), reference(), :string | :binary, binary()) ::
-          :ok | {:error, :buffer_full | :busy | :closed}
+          :ok | {:error, :buffer_full | :busy | :closed | {:message_too_large, pos_integer()}}
   def send_data_sync(_handle, _id, _channel, _kind, _data), do: not_loaded()
 
   @spec buffered_amount(reference()) :: non_neg_integer()

@@ -733,7 +733,8 @@ defmodule ExWebRTC.PeerConnection do
   On a channel that is not open it is dropped, with a warning in the log.
 
   Errors: `:buffer_full` when `data_buffer_limit` bytes wait in the channel. The message was then
-  not taken.
+  not taken. A message that is larger than the peer takes raises `ArgumentError`, as it is a
+  `TypeError` in the W3C's interface.
   """
   @spec send_data(peer_connection(), DataChannel.ref(), binary(), :string | :binary) ::
           :ok | {:error, :buffer_full}

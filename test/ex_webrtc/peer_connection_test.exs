@@ -167,6 +167,26 @@ defmodule ExWebRTC.PeerConnectionTest do
       Enum.any?(packets, &match?({^track_id, %RTCP.PLI{}}, &1)) or has_pli?(pc, track_id)
     end
 
+    test "refuse a message that is larger than the peer takes, in the caller" do
+      {offerer, answerer} = start([], sctp_max_message_size: 1_000)
+      {:ok, %DataChannel{ref: ref}} = PeerConnection.create_data_channel(offerer, "small")
+      :ok = connect(offerer, answerer)
+      assert_receive {:ex_webrtc, ^offerer, {:data_channel_state_change, ^ref, :open}}, 2_000
+      assert_receive {:ex_webrtc, ^answerer, {:data_channel, %DataChannel{ref: remote}}}, 2_000
+
+      large = :binary.copy("x", 1_001)
+
+      for send <- [&PeerConnection.send_data/3, &PeerConnection.send_data_sync/3] do
+        assert_raise ArgumentError, ~r/1001 bytes, the peer takes at most 1000/, fn ->
+          send.(offerer, ref, large)
+        end
+      end
+
+      largest = :binary.copy("y", 1_000)
+      :ok = PeerConnection.send_data(offerer, ref, largest)
+      assert_receive {:ex_webrtc, ^answerer, {:data, ^remote, ^largest}}, 2_000
+    end
+
     test "exchange data, whole and in order" do
       {offerer, answerer} = start()
 

@@ -124,8 +124,8 @@ defmodule ExWebRTC.Demo.Echo do
   defp echo(ref, message, _peer, %{waiting: waiting} = state) when is_map_key(waiting, ref),
     do: wait(ref, message, state)
 
-  defp echo(ref, {kind, data} = message, {api, pc}, state) do
-    case api.send_data(pc, ref, data, kind) do
+  defp echo(ref, message, peer, state) do
+    case send_back(peer, ref, message) do
       :ok ->
         state
 
@@ -160,8 +160,8 @@ defmodule ExWebRTC.Demo.Echo do
   defp flush_queue(ref, {:empty, _queue}, _peer, state),
     do: %{state | waiting: Map.delete(state.waiting, ref)}
 
-  defp flush_queue(ref, {{:value, {kind, data}}, rest}, {api, pc} = peer, state) do
-    case api.send_data(pc, ref, data, kind) do
+  defp flush_queue(ref, {{:value, {_kind, data} = message}, rest}, peer, state) do
+    case send_back(peer, ref, message) do
       :ok ->
         state = %{
           state
@@ -175,6 +175,15 @@ defmodule ExWebRTC.Demo.Echo do
         retry(ref)
         state
     end
+  end
+
+  # A peer that sends more at once than it takes itself gets no echo: its channel ends.
+  defp send_back({api, pc}, ref, {kind, data}) do
+    api.send_data(pc, ref, data, kind)
+  rescue
+    ArgumentError ->
+      api.close_data_channel(pc, ref)
+      :ok
   end
 
   defp retry(ref), do: Process.send_after(self(), {:retry, ref}, @retry_interval)

@@ -106,6 +106,7 @@ defmodule ExWebRTC.PeerConnection.Client do
       # Too many messages wait, whatever their size.
       {:error, full} when full in [:buffer_full, :busy] -> {:error, :buffer_full}
       {:error, :closed} -> warn_not_open(channel)
+      {:error, {:message_too_large, largest}} -> raise_too_large(data, largest)
     end
   end
 
@@ -138,6 +139,7 @@ defmodule ExWebRTC.PeerConnection.Client do
     case GenServer.call(pc, message, :infinity) do
       :badarg -> raise_badarg(channel)
       {:error, :busy} -> {:error, :buffer_full}
+      {:error, {:message_too_large, largest}} -> raise_too_large(data, largest)
       result -> result
     end
   end
@@ -155,6 +157,14 @@ defmodule ExWebRTC.PeerConnection.Client do
       :badarg -> raise_badarg(argument)
       result -> result
     end
+  end
+
+  # W3C: `send()` throws a TypeError.
+  @spec raise_too_large(binary(), pos_integer()) :: no_return()
+  defp raise_too_large(data, largest) do
+    raise ArgumentError,
+          "the message has #{byte_size(data)} bytes, the peer takes at most #{largest} " <>
+            "(max-message-size of its SDP)"
   end
 
   @spec raise_badarg(term()) :: no_return()

@@ -199,6 +199,7 @@ rustler::atoms! {
     rtcp_feedbacks,
     rtcp_reports,
     sctp_max_message_size,
+    message_too_large,
     sdp_validation,
     twcc,
     urls,

@@ -244,6 +244,11 @@ fn submit_data<'a>(
         return Ok(error::error_term(env, Reason::Closed));
     }
     let bytes = payload.len() as u64;
+    let largest = reference.account().max_message_size();
+    if bytes > largest {
+        let reason = (atoms::message_too_large(), largest);
+        return Ok((atoms::error(), reason).encode(env));
+    }
     if !reference.account().charge(bytes) {
         return Ok(error::error_term(env, Reason::BufferFull));
     }
