@@ -88,6 +88,7 @@ defmodule Mix.Tasks.Webrtc.Demo do
   defp url(ip, port) when tuple_size(ip) == 8, do: "http://[#{:inet.ntoa(ip)}]:#{port}"
   defp url(ip, port), do: "http://#{:inet.ntoa(ip)}:#{port}"
 
+  @spec wait(pid()) :: no_return()
   defp wait(demo) do
     receive do
       {:EXIT, ^demo, reason} -> Mix.raise("The demo ended: #{inspect(reason)}")
