@@ -35,7 +35,7 @@ defmodule ExWebRTC.DemoTest do
       assert_receive {:ex_webrtc, ^pc, {:dtls_transport_state_change, :closed}}, 2_000
       assert Demo.sessions(context.demo) == 0
       # Ours is the one that is left.
-      assert Native.connections() == 1
+      eventually(fn -> Native.connections() == 1 end)
       for method <- ["GET", "DELETE"], do: assert({404, _, _} = request(port, method, location))
     end
 
@@ -188,7 +188,7 @@ defmodule ExWebRTC.DemoTest do
       end
 
       # The offering client's.
-      assert Native.connections() == 1
+      eventually(fn -> Native.connections() == 1 end)
     end
 
     test "one publisher has a stream, until it is gone", %{port: port, demo: demo} do

@@ -66,9 +66,16 @@ defmodule ExWebRTC.PacketStructsTest do
   defp start_vm do
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
     {:ok, vm, _node} = :peer.start_link(%{connection: :standard_io, args: paths})
-    on_exit(fn -> if Process.alive?(vm), do: :peer.stop(vm) end)
+    on_exit(fn -> stop_vm(vm) end)
     {:ok, _started} = call(vm, Application, :ensure_all_started, [:elixir])
     vm
+  end
+
+  # It is linked to the test's process, so it may be gone, or going, already.
+  defp stop_vm(vm) do
+    :peer.stop(vm)
+  catch
+    :exit, _gone -> :ok
   end
 
   defp call(vm, module, function, arguments),

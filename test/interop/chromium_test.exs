@@ -168,7 +168,7 @@ defmodule ExWebRTC.Interop.ChromiumTest do
     chromium("data", base, %{sizes: [1], count: 1})
     # It said no goodbye: its silence has to be noticed.
     assert Demo.sessions(demo) == 1
-    assert Native.connections() == 1
+    eventually(fn -> Native.connections() == 1 end)
     eventually(fn -> Demo.sessions(demo) == 0 end, 4_000)
     eventually(fn -> Native.connections() == 0 end)
     eventually(fn -> length(Process.list()) <= processes end)

@@ -16,6 +16,11 @@ defmodule ExWebRTC.Native.LeakTest do
 
   @moduletag timeout: 300_000
 
+  # A test that fails in the middle must not make those behind it fail.
+  setup do
+    on_exit(fn -> for pc <- PeerConnection.get_all_running(), do: Process.exit(pc, :kill) end)
+  end
+
   test "1,000 connections, opened and closed in every way, leave nothing behind",
     do: assert_nothing_left(&open_and_end/1)
 
@@ -91,11 +96,11 @@ defmodule ExWebRTC.Native.LeakTest do
 
   defp pass(others, messages) do
     receive do
-      {:ex_webrtc, pc, {:ice_candidate, candidate}} ->
+      {:ex_webrtc, pc, {:ice_candidate, candidate}} when is_map_key(others, pc) ->
         :ok = PeerConnection.add_ice_candidate(Map.fetch!(others, pc), candidate)
         pass(others, messages - 1)
 
-      {:ex_webrtc, _pc, _message} ->
+      {:ex_webrtc, pc, _message} when is_map_key(others, pc) ->
         pass(others, messages - 1)
     after
       # Nothing more will come.

@@ -113,7 +113,7 @@ defmodule ExWebRTC.Demo.HTTPTest do
   describe "clients that only take time" do
     setup do
       options = [ip: {127, 0, 0, 1}, port: 0, handler: fn _ -> Response.text(200, "fine") end]
-      limits = [max_connections: 20, timeouts: %{idle: 300, request: 300}]
+      limits = [max_connections: 20, timeouts: %{idle: 1_000, request: 300}]
       server = start_supervised!({HTTP, options ++ limits}, id: :limited)
       %{port: HTTP.port(server)}
     end

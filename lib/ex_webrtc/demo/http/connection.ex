@@ -13,6 +13,8 @@ defmodule ExWebRTC.Demo.HTTP.Connection do
   @max_body_bytes 1024 * 1024
   # Between requests, and for one whole request, however slowly its bytes drip in.
   @timeouts %{idle: 60_000, request: 15_000}
+  # How long a refused client may go on sending before the connection is cut, in milliseconds.
+  @linger 200
   @send_timeout 15_000
 
   @reasons %{
@@ -244,8 +246,15 @@ defmodule ExWebRTC.Demo.HTTP.Connection do
     # Unread input would turn the close into a reset, and the client would not see the answer.
     _ = :gen_tcp.shutdown(socket, :write)
     _ = :inet.setopts(socket, packet: :raw)
-    _ = :gen_tcp.recv(socket, 0, 200)
+    drain(socket, now() + @linger)
     :gen_tcp.close(socket)
+  end
+
+  # Until the client closes as well, or for as long as is fair to the others.
+  defp drain(socket, deadline) do
+    with time when time > 0 <- left(deadline),
+         {:ok, _unread} <- :gen_tcp.recv(socket, 0, time),
+         do: drain(socket, deadline)
   end
 
   defp left(deadline), do: max(0, deadline - now())
