@@ -8,23 +8,47 @@ defmodule ExWebRTC.PeerConnection.Configuration do
 
   alias ExWebRTC.PeerConnection.Codecs
   alias ExWebRTC.RTPCodecParameters
+  alias __MODULE__.{Engine, Options}
 
   @mid_uri "urn:ietf:params:rtp-hdrext:sdes:mid"
   @rid_uri "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
-  @repaired_rid_uri "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
-  @twcc_uri "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
-
-  @features [:twcc, :inbound_rtx, :outbound_rtx, :rtcp_reports]
-  @srtp_profiles [:aead_aes_128_gcm, :aes128_cm_hmac_sha1_80]
-  @feedbacks [:nack, :fir, :pli, :twcc]
-  @url_schemes ["stun:", "stuns:", "turn:", "turns:"]
 
   # What browsers announce in `a=max-message-size`.
   @default_max_message_size 262_144
-  # More than one turn of a shard ever has.
-  @max_batch 65_535
   # 64 MiB: many full receive windows, yet far from what exhausts a node.
   @default_data_buffer_limit 64 * 1024 * 1024
+
+  # Every option once, with the type of its checked value.
+  @options [
+    controlling_process: quote(do: Process.dest()),
+    ice_servers: quote(do: [ice_server()]),
+    ice_tls_ca_pem: quote(do: String.t() | nil),
+    ice_transport_policy: quote(do: :all | :relay),
+    ice_ip_filter: quote(do: (:inet.ip_address() -> boolean()) | nil),
+    ice_port_range: quote(do: Enumerable.t()),
+    ice_aggressive_nomination: quote(do: boolean()),
+    host_to_srflx_ip_mapper: quote(do: (:inet.ip_address() -> :inet.ip_address() | nil) | nil),
+    ice_lite: quote(do: boolean()),
+    audio_codecs: quote(do: [RTPCodecParameters.t()]),
+    video_codecs: quote(do: [RTPCodecParameters.t()]),
+    features: quote(do: [feature()]),
+    rtp_header_extensions: quote(do: [rtp_header_extension()]),
+    rtcp_feedbacks: quote(do: [rtcp_feedback()]),
+    rtp_delivery: quote(do: :packet | {:batch, pos_integer()} | :none),
+    data_types: quote(do: boolean()),
+    certificates: quote(do: [String.t()]),
+    dtls_role: quote(do: :client | :server | nil),
+    srtp_profiles: quote(do: [srtp_profile()]),
+    sdp_validation: quote(do: :w3c | :strict),
+    sctp_max_message_size: quote(do: pos_integer()),
+    data_buffer_limit: quote(do: pos_integer())
+  ]
+
+  # What negotiation finds out, which is no option.
+  @negotiated [
+    audio_extensions: quote(do: [%{id: 1..255, uri: String.t()}]),
+    video_extensions: quote(do: [%{id: 1..255, uri: String.t()}])
+  ]
 
   @typedoc """
   A STUN or TURN server: one URL or several (RFC 7064, RFC 7065), and for TURN its credentials.
@@ -125,28 +149,12 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     Default #{@default_data_buffer_limit} (64 MiB).
   """
   @type options() :: [
-          controlling_process: Process.dest(),
-          ice_servers: [ice_server()],
-          ice_tls_ca_pem: String.t() | nil,
-          ice_transport_policy: :all | :relay,
-          ice_ip_filter: (:inet.ip_address() -> boolean()) | nil,
-          ice_port_range: Enumerable.t(),
-          ice_aggressive_nomination: boolean(),
-          host_to_srflx_ip_mapper: (:inet.ip_address() -> :inet.ip_address() | nil) | nil,
-          ice_lite: boolean(),
-          audio_codecs: [RTPCodecParameters.t()] | [audio_codec_name()],
-          video_codecs: [RTPCodecParameters.t()] | [video_codec_name()],
-          features: [feature()],
-          rtp_header_extensions: [rtp_header_extension()],
-          rtcp_feedbacks: [rtcp_feedback()],
-          rtp_delivery: :packet | {:batch, pos_integer()} | :none,
-          data_types: boolean(),
-          certificates: [String.t()],
-          dtls_role: :client | :server | nil,
-          srtp_profiles: [srtp_profile()],
-          sdp_validation: :w3c | :strict,
-          sctp_max_message_size: pos_integer(),
-          data_buffer_limit: pos_integer()
+          unquote_splicing(
+            Keyword.merge(@options,
+              audio_codecs: quote(do: [RTPCodecParameters.t()] | [audio_codec_name()]),
+              video_codecs: quote(do: [RTPCodecParameters.t()] | [video_codec_name()])
+            )
+          )
         ]
 
   @typedoc """
@@ -155,63 +163,32 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   `audio_extensions` and `video_extensions` are the header extensions in use with their ids, empty
   before the first negotiation.
   """
-  @type t() :: %__MODULE__{
-          controlling_process: Process.dest(),
-          ice_servers: [ice_server()],
-          ice_tls_ca_pem: String.t() | nil,
-          ice_transport_policy: :all | :relay,
-          ice_ip_filter: (:inet.ip_address() -> boolean()) | nil,
-          ice_port_range: Enumerable.t(),
-          ice_aggressive_nomination: boolean(),
-          host_to_srflx_ip_mapper: (:inet.ip_address() -> :inet.ip_address() | nil) | nil,
-          ice_lite: boolean(),
-          audio_codecs: [RTPCodecParameters.t()],
-          video_codecs: [RTPCodecParameters.t()],
-          features: [feature()],
-          rtp_header_extensions: [rtp_header_extension()],
-          rtcp_feedbacks: [rtcp_feedback()],
-          rtp_delivery: :packet | {:batch, pos_integer()} | :none,
-          data_types: boolean(),
-          certificates: [String.t()],
-          dtls_role: :client | :server | nil,
-          srtp_profiles: [srtp_profile()],
-          sdp_validation: :w3c | :strict,
-          sctp_max_message_size: pos_integer(),
-          data_buffer_limit: pos_integer(),
-          audio_extensions: [%{id: 1..255, uri: String.t()}],
-          video_extensions: [%{id: 1..255, uri: String.t()}]
-        }
+  @type t() :: %__MODULE__{unquote_splicing(@options ++ @negotiated)}
 
   @enforce_keys [:controlling_process]
-  defstruct [
-    :controlling_process,
-    :ice_ip_filter,
-    :ice_tls_ca_pem,
-    :host_to_srflx_ip_mapper,
-    :dtls_role,
-    ice_servers: [],
-    ice_transport_policy: :all,
-    ice_port_range: [0],
-    ice_aggressive_nomination: true,
-    ice_lite: false,
-    audio_codecs: [],
-    video_codecs: [],
-    features: [],
-    rtp_header_extensions: [],
-    rtcp_feedbacks: [],
-    rtp_delivery: :packet,
-    data_types: false,
-    certificates: [],
-    srtp_profiles: @srtp_profiles,
-    sdp_validation: :w3c,
-    sctp_max_message_size: @default_max_message_size,
-    data_buffer_limit: @default_data_buffer_limit,
-    audio_extensions: [],
-    video_extensions: []
-  ]
-
-  # What negotiation finds out is no option.
-  @negotiated [:audio_extensions, :video_extensions]
+  # The lists that depend on others (codecs, features and what they imply) are filled in by `parse!/2`.
+  defstruct Keyword.merge(
+              for({name, _type} <- @options ++ @negotiated, do: {name, nil}),
+              ice_servers: [],
+              ice_transport_policy: :all,
+              ice_port_range: [0],
+              ice_aggressive_nomination: true,
+              ice_lite: false,
+              audio_codecs: [],
+              video_codecs: [],
+              features: [],
+              rtp_header_extensions: [],
+              rtcp_feedbacks: [],
+              rtp_delivery: :packet,
+              data_types: false,
+              certificates: [],
+              srtp_profiles: Options.srtp_profiles(),
+              sdp_validation: :w3c,
+              sctp_max_message_size: @default_max_message_size,
+              data_buffer_limit: @default_data_buffer_limit,
+              audio_extensions: [],
+              video_extensions: []
+            )
 
   @doc "Opus."
   @spec default_audio_codecs() :: [RTPCodecParameters.t()]
@@ -233,7 +210,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
 
   @doc "All of `t:feature/0`."
   @spec default_features() :: [feature()]
-  def default_features, do: @features
+  def default_features, do: Options.features()
 
   @doc false
   # `caller` is the default controlling process.
@@ -254,7 +231,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     opts
     |> Enum.reduce(defaults, fn {name, value}, config ->
       if not known?(name), do: raise(ArgumentError, unknown_option(name))
-      Map.put(config, name, parse_option!(name, value))
+      Map.put(config, name, Options.parse!(name, value))
     end)
     |> check_payload_types!()
   end
@@ -282,205 +259,18 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   defp replace(current, servers, policy) do
     %{
       current
-      | ice_servers: parse_option!(:ice_servers, servers),
-        ice_transport_policy: parse_option!(:ice_transport_policy, policy)
+      | ice_servers: Options.parse!(:ice_servers, servers),
+        ice_transport_policy: Options.parse!(:ice_transport_policy, policy)
     }
   end
 
-  defp known?(name), do: name in option_names()
+  @option_names Keyword.keys(@options)
 
-  defp option_names,
-    do: Map.keys(%__MODULE__{controlling_process: nil}) -- [:__struct__ | @negotiated]
+  defp known?(name), do: name in @option_names
 
   defp unknown_option(name) do
     "unknown option #{inspect(name)}, the options are: " <>
-      Enum.map_join(option_names(), ", ", &inspect/1)
-  end
-
-  defp parse_option!(name, value) do
-    case parse_option(name, value) do
-      {:ok, parsed} -> parsed
-      {:expected, what} -> raise ArgumentError, message(name, what, value)
-    end
-  end
-
-  defp message(name, what, value),
-    do: "invalid value for option #{inspect(name)}: expected #{what}, got: #{inspect(value)}"
-
-  defp parse_option(:controlling_process, dest) do
-    case dest do
-      pid when is_pid(pid) -> {:ok, pid}
-      name when is_atom(name) and name not in [nil, true, false] -> {:ok, name}
-      {name, node} when is_atom(name) and is_atom(node) -> {:ok, dest}
-      _other -> {:expected, "a pid, a registered name or {name, node}"}
-    end
-  end
-
-  defp parse_option(:ice_servers, servers) do
-    check(is_list(servers) and Enum.all?(servers, &ice_server?/1), servers, """
-    a list of maps with :urls (a string or a list of strings that begin with #{Enum.join(@url_schemes, ", ")}), \
-    and with strings under :username and :credential for TURN\
-    """)
-  end
-
-  defp parse_option(:ice_tls_ca_pem, value) do
-    check(
-      value == nil or (is_binary(value) and value =~ "-----BEGIN CERTIFICATE-----"),
-      value,
-      "certificates in one PEM string"
-    )
-  end
-
-  defp parse_option(:ice_transport_policy, value), do: one_of(value, [:all, :relay])
-
-  defp parse_option(:ice_ip_filter, value),
-    do:
-      check(
-        value == nil or is_function(value, 1),
-        value,
-        "a function of one argument, an IP address"
-      )
-
-  defp parse_option(:host_to_srflx_ip_mapper, value),
-    do:
-      check(
-        value == nil or is_function(value, 1),
-        value,
-        "a function of one argument, an IP address"
-      )
-
-  defp parse_option(:ice_port_range, ports) do
-    check(
-      Enumerable.impl_for(ports) != nil and Enum.all?(ports, &(&1 in 0..65_535)),
-      ports,
-      "an enumerable of ports in 0..65535"
-    )
-  end
-
-  defp parse_option(name, value) when name in [:ice_aggressive_nomination, :ice_lite],
-    do: check(is_boolean(value), value, "a boolean")
-
-  defp parse_option(:audio_codecs, value),
-    do: codecs(value, "audio/", &Codecs.audio/1, Codecs.audio_names())
-
-  defp parse_option(:video_codecs, value),
-    do: codecs(value, "video/", &Codecs.video/1, Codecs.video_names())
-
-  defp parse_option(:features, value),
-    do:
-      check(
-        is_list(value) and value -- @features == [],
-        value,
-        "a list of #{list(@features)}, each once"
-      )
-
-  defp parse_option(:rtp_header_extensions, value) do
-    check(
-      is_list(value) and Enum.all?(value, &header_extension?/1),
-      value,
-      "a list of %{type: :audio | :video | :all, uri: string}"
-    )
-  end
-
-  defp parse_option(:rtcp_feedbacks, value) do
-    check(
-      is_list(value) and Enum.all?(value, &rtcp_feedback?/1),
-      value,
-      "a list of %{type: :audio | :video | :all, feedback: one of #{list(@feedbacks)}}"
-    )
-  end
-
-  defp parse_option(:data_types, value), do: one_of(value, [true, false])
-
-  defp parse_option(:rtp_delivery, value) do
-    check(
-      match?({:batch, max} when max in 1..@max_batch, value) or value in [:packet, :none],
-      value,
-      ":packet, {:batch, max} with max in 1..#{@max_batch}, or :none"
-    )
-  end
-
-  defp parse_option(:certificates, value) do
-    check(
-      is_list(value) and length(value) <= 1 and Enum.all?(value, &certificate?/1),
-      value,
-      "at most one PEM string with a certificate and its private key"
-    )
-  end
-
-  defp parse_option(:dtls_role, value), do: one_of(value, [:client, :server, nil])
-
-  defp parse_option(:srtp_profiles, value) do
-    check(
-      is_list(value) and value != [] and Enum.all?(value, &(&1 in @srtp_profiles)),
-      value,
-      "a list of one or more of #{list(@srtp_profiles)}"
-    )
-  end
-
-  defp parse_option(:sdp_validation, value), do: one_of(value, [:w3c, :strict])
-
-  defp parse_option(:sctp_max_message_size, value),
-    do: check(value in 1..0xFFFFFFFF, value, "a number of bytes in 1..4294967295")
-
-  defp parse_option(:data_buffer_limit, value),
-    do: check(is_integer(value) and value > 0, value, "a positive number of bytes")
-
-  defp check(true, value, _what), do: {:ok, value}
-  defp check(false, _value, what), do: {:expected, what}
-
-  defp one_of(value, allowed), do: check(value in allowed, value, "one of #{list(allowed)}")
-
-  defp list(atoms), do: Enum.map_join(atoms, ", ", &inspect/1)
-
-  defp ice_server?(%{urls: urls} = server) do
-    urls = List.wrap(urls)
-    credentials = [Map.get(server, :username), Map.get(server, :credential)]
-
-    urls != [] and Enum.all?(urls, &url?/1) and
-      Enum.all?(credentials, &(is_binary(&1) or &1 == nil)) and
-      (not Enum.any?(urls, &turn?/1) or Enum.all?(credentials, &is_binary/1))
-  end
-
-  defp ice_server?(_other), do: false
-
-  defp url?(url), do: is_binary(url) and String.starts_with?(url, @url_schemes)
-  defp turn?(url), do: String.starts_with?(url, ["turn:", "turns:"])
-
-  defp header_extension?(%{type: type, uri: uri}),
-    do: type in [:audio, :video, :all] and is_binary(uri)
-
-  defp header_extension?(_other), do: false
-
-  defp rtcp_feedback?(%{type: type, feedback: feedback}),
-    do: type in [:audio, :video, :all] and feedback in @feedbacks
-
-  defp rtcp_feedback?(_other), do: false
-
-  defp certificate?(pem) do
-    is_binary(pem) and pem =~ "-----BEGIN CERTIFICATE-----" and pem =~ "PRIVATE KEY-----"
-  end
-
-  defp codecs([name | _] = names, _kind, from_names, known) when is_atom(name) do
-    check_result =
-      check(Enum.all?(names, &(&1 in known)), names, "only codec names: #{list(known)}")
-
-    with {:ok, names} <- check_result, do: {:ok, from_names.(names)}
-  end
-
-  defp codecs(codecs, kind, _from_names, _known) when is_list(codecs) do
-    case Enum.find_value(codecs, &codec_problem(&1, kind)) do
-      nil -> {:ok, Enum.map(codecs, &RTPCodecParameters.normalize/1)}
-      problem -> {:expected, "only codec structs or only codec names (#{problem})"}
-    end
-  end
-
-  defp codecs(_other, _kind, _from_names, _known), do: {:expected, "a list of codecs"}
-
-  defp codec_problem(codec, kind) do
-    RTPCodecParameters.problem(codec) ||
-      if not String.starts_with?(codec.mime_type, kind),
-        do: "the mime_type of #{inspect(codec.mime_type)} must begin with #{inspect(kind)}"
+      Enum.map_join(@option_names, ", ", &inspect/1)
   end
 
   # All m-lines share one transport (BUNDLE), so a payload type means one codec (RFC 9143 section 10.1.1).
@@ -499,37 +289,9 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   end
 
   @doc false
-  # The map that `ExWebRTC.Native.open/3` takes: keys as the fields of `engine::config::Config`.
-  # `host_addresses` comes from `host_addresses/2`, as it needs the interfaces of now.
+  # What `ExWebRTC.Native.open/3` takes.
   @spec to_native(t()) :: map()
-  def to_native(%__MODULE__{} = config) do
-    %{
-      ice_servers: Enum.map(config.ice_servers, &native_ice_server/1),
-      ice_tls_ca_pem: config.ice_tls_ca_pem,
-      ice_transport_policy: config.ice_transport_policy,
-      host_addresses: nil,
-      ice_ports: config.ice_port_range |> Enum.reject(&(&1 == 0)) |> Enum.uniq(),
-      ice_aggressive_nomination: config.ice_aggressive_nomination,
-      ice_lite: config.ice_lite,
-      audio_codecs: config.audio_codecs,
-      video_codecs: config.video_codecs,
-      header_extensions: native_header_extensions(config),
-      rtcp_feedbacks: native_rtcp_feedbacks(config),
-      features: Map.new(@features, &{&1, &1 in config.features}),
-      dtls_role: config.dtls_role,
-      srtp_profiles: config.srtp_profiles,
-      sdp_validation: config.sdp_validation,
-      sctp_max_message_size: config.sctp_max_message_size,
-      data_buffer_limit: config.data_buffer_limit,
-      data_types: config.data_types,
-      deliver_rtp: config.rtp_delivery != :none,
-      rtp_batch_size: batch_size(config.rtp_delivery),
-      certificate_pem: List.first(config.certificates)
-    }
-  end
-
-  defp batch_size({:batch, max}), do: max
-  defp batch_size(_each_or_none), do: nil
+  defdelegate to_native(config), to: Engine
 
   @doc false
   # What the two address options say of these interface addresses: those to use, each with its
@@ -551,57 +313,12 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   @spec negotiated(t(), [RTPCodecParameters.t()], [RTPCodecParameters.t()], [{1..255, String.t()}]) ::
           t()
   def negotiated(%__MODULE__{} = config, audio_codecs, video_codecs, header_extensions) do
-    native = native_header_extensions(config)
-
-    of_kind = fn kind ->
-      for {id, uri} <- header_extensions,
-          Enum.any?(native, &(&1.uri == uri and &1.kind in [nil, kind])),
-          do: %{id: id, uri: uri}
-    end
-
     %{
       config
       | audio_codecs: audio_codecs,
         video_codecs: video_codecs,
-        audio_extensions: of_kind.(:audio),
-        video_extensions: of_kind.(:video)
+        audio_extensions: Engine.extensions_of(config, :audio, header_extensions),
+        video_extensions: Engine.extensions_of(config, :video, header_extensions)
     }
   end
-
-  defp native_ice_server(server) do
-    %{
-      urls: List.wrap(server.urls),
-      username: Map.get(server, :username) || "",
-      credential: Map.get(server, :credential) || ""
-    }
-  end
-
-  defp native_header_extensions(config) do
-    implied =
-      [%{type: :all, uri: @mid_uri}] ++
-        if(:twcc in config.features, do: [%{type: :all, uri: @twcc_uri}], else: []) ++
-        if(:inbound_rtx in config.features,
-          do: [%{type: :video, uri: @repaired_rid_uri}],
-          else: []
-        )
-
-    (config.rtp_header_extensions ++ implied)
-    |> Enum.map(&%{kind: native_kind(&1.type), uri: &1.uri})
-    |> Enum.uniq()
-  end
-
-  defp native_rtcp_feedbacks(config) do
-    rtx? = :inbound_rtx in config.features or :outbound_rtx in config.features
-
-    implied =
-      if(rtx?, do: [%{type: :video, feedback: :nack}], else: []) ++
-        if(:twcc in config.features, do: [%{type: :all, feedback: :twcc}], else: [])
-
-    (config.rtcp_feedbacks ++ implied)
-    |> Enum.map(&{native_kind(&1.type), &1.feedback})
-    |> Enum.uniq()
-  end
-
-  defp native_kind(:all), do: nil
-  defp native_kind(kind), do: kind
 end
