@@ -9,6 +9,8 @@ defmodule ExWebRTC.Application do
     children = [
       ExWebRTC.Runtime,
       {Registry, keys: :unique, name: ExWebRTC.Registry},
+      ExWebRTC.Cluster,
+      ExWebRTC.Cluster.Watcher,
       ExWebRTC.Handles
     ]
 

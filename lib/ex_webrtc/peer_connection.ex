@@ -22,6 +22,7 @@ defmodule ExWebRTC.PeerConnection do
 
   `pc` may be a pid, a registered name or `{name, node}`, also of another node. The controlling
   process may be on another node too; messages then pass through the connection's process.
+  `ExWebRTC.Cluster` has names for the whole cluster, and says what happens when a node is lost.
 
   ## Errors
 

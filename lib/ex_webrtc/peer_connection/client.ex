@@ -61,7 +61,7 @@ defmodule ExWebRTC.PeerConnection.Client do
     case Handles.fetch(pc) do
       # Overflow policy "NIF → shard: media": a packet that has no room is dropped and counted.
       {:ok, handle} -> Native.send_rtp(handle, track_id, packet, rtx?)
-      :error -> GenServer.cast(pc, {:send_rtp, track_id, packet, rtx?})
+      :error -> cast_media(pc, {:send_rtp, track_id, packet, rtx?})
     end
 
     :ok
@@ -72,7 +72,7 @@ defmodule ExWebRTC.PeerConnection.Client do
     case Handles.fetch(pc) do
       # Overflow policy "NIF → shard: media", as above.
       {:ok, handle} -> Native.send_rtp_batch(handle, packets, rtx?)
-      :error -> GenServer.cast(pc, {:send_rtp_batch, packets, rtx?})
+      :error -> cast_media(pc, {:send_rtp_batch, packets, rtx?})
     end
 
     :ok
@@ -82,7 +82,7 @@ defmodule ExWebRTC.PeerConnection.Client do
   def send_pli(pc, track_id, rid) do
     case Handles.fetch(pc) do
       {:ok, handle} -> Native.send_pli(handle, track_id, rid)
-      :error -> GenServer.cast(pc, {:send_pli, track_id, rid})
+      :error -> cast_media(pc, {:send_pli, track_id, rid})
     end
 
     :ok
@@ -92,7 +92,7 @@ defmodule ExWebRTC.PeerConnection.Client do
   def send_rtcp(pc, packet) do
     case Handles.fetch(pc) do
       {:ok, handle} -> Native.send_rtcp(handle, packet)
-      :error -> GenServer.cast(pc, {:send_rtcp, packet})
+      :error -> cast_media(pc, {:send_rtcp, packet})
     end
 
     :ok
@@ -150,6 +150,18 @@ defmodule ExWebRTC.PeerConnection.Client do
       {:ok, _handle} -> Native.buffered_amount(channel)
       :error -> with {:ok, bytes} <- call(pc, {:buffered_amount, channel}, channel), do: bytes
     end
+  end
+
+  # As `GenServer.cast/2`, but a busy connection between the nodes drops the packet (overflow policy
+  # "caller → connection of another node") instead of holding the caller.
+  defp cast_media(pc, message) do
+    case GenServer.whereis(pc) do
+      nil -> :ok
+      dest -> Process.send(dest, {:"$gen_cast", message}, [:nosuspend])
+    end
+  rescue
+    # The name was given back in between.
+    ArgumentError -> :ok
   end
 
   defp call(pc, message, argument) do

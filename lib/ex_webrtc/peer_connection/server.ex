@@ -13,27 +13,28 @@ defmodule ExWebRTC.PeerConnection.Server do
 
   require Logger
 
-  alias ExWebRTC.{Handles, Native}
-  alias ExWebRTC.PeerConnection.{Configuration, Requests}
+  alias ExWebRTC.{Cluster, Handles, Native}
+  alias ExWebRTC.PeerConnection.{Configuration, Controller, Requests}
 
-  # `controller` is whom events are forwarded to when they come here.
   @enforce_keys [:handle, :configuration, :controller, :requests]
   defstruct @enforce_keys ++ [closed?: false]
 
   @impl true
   def init(%Configuration{} = configuration) do
-    controller = configuration.controlling_process
+    dest = configuration.controlling_process
+    destination = Controller.native_destination(dest)
 
-    case Native.open(native(configuration), self(), direct(controller)) do
+    case Native.open(native(configuration), self(), destination) do
       {:ok, handle} ->
         {:ok, _registry} = Registry.register(ExWebRTC.Registry, self(), self())
+        :ok = Cluster.join()
         :ok = Handles.put(handle)
 
         {:ok,
          %__MODULE__{
            handle: handle,
            configuration: configuration,
-           controller: controller,
+           controller: Controller.new(dest),
            requests: Requests.new()
          }}
 
@@ -55,7 +56,7 @@ defmodule ExWebRTC.PeerConnection.Server do
     submit(
       state,
       {from, {:controller, dest}},
-      &Native.set_controller(state.handle, &1, direct(dest))
+      &Native.set_controller(state.handle, &1, Controller.native_destination(dest))
     )
   end
 
@@ -108,8 +109,7 @@ defmodule ExWebRTC.PeerConnection.Server do
   def handle_info({:ex_webrtc_reply, id, result}, state), do: {:noreply, reply(state, id, result)}
 
   def handle_info({:ex_webrtc, pc, _message} = event, state) when pc == self() do
-    forward(state.controller, event)
-    {:noreply, state}
+    {:noreply, %{state | controller: Controller.forward(state.controller, event)}}
   end
 
   def handle_info({:request_timeout, id}, state),
@@ -124,6 +124,13 @@ defmodule ExWebRTC.PeerConnection.Server do
 
   # The native runtime has ended: nothing that this process could do works any more.
   def handle_info(:ex_webrtc_closed, state), do: {:stop, {:shutdown, :native_closed}, state}
+
+  # Nobody could hear of this connection any more.
+  def handle_info({:DOWN, monitor, :process, dest, :noconnection}, state)
+      when monitor == state.controller.monitor do
+    Logger.warning("#{inspect(self())}: the node of its controlling process is lost, it stops")
+    {:stop, {:shutdown, {:nodedown, node(dest)}}, state}
+  end
 
   def handle_info(_other, state), do: {:noreply, state}
 
@@ -166,7 +173,7 @@ defmodule ExWebRTC.PeerConnection.Server do
   defp reply(state, id, result) do
     case Requests.pop(state.requests, id) do
       {{:ok, {from, action}}, requests} ->
-        GenServer.reply(from, result)
+        GenServer.reply(from, complete(action, result, state))
         finish(action, result, %{state | requests: requests})
 
       {:error, _requests} ->
@@ -175,11 +182,19 @@ defmodule ExWebRTC.PeerConnection.Server do
   end
 
   defp after_reply(:close), do: :closed
+  defp after_reply(:get_stats), do: :stats
   defp after_reply(_command), do: :nothing
+
+  # What only this process counts.
+  defp complete(:stats, {:ok, stats}, state),
+    do: {:ok, Controller.add_to_stats(state.controller, stats)}
+
+  defp complete(_action, result, _state), do: result
 
   # Events from before the change are in this process's mailbox before the reply, so they still go
   # where they belong.
-  defp finish({:controller, dest}, :ok, state), do: %{state | controller: dest}
+  defp finish({:controller, dest}, :ok, state),
+    do: %{state | controller: Controller.replace(state.controller, dest)}
 
   defp finish({:configured, configuration}, :ok, state),
     do: %{state | configuration: configuration}
@@ -192,16 +207,6 @@ defmodule ExWebRTC.PeerConnection.Server do
   defp start_timer(id, timeout) do
     Process.send_after(self(), {:request_timeout, id}, timeout)
     :ok
-  end
-
-  defp direct(dest) when is_pid(dest) and node(dest) == node(), do: dest
-  defp direct(_dest), do: self()
-
-  defp forward(dest, event) do
-    send(dest, event)
-  rescue
-    # Nobody has the name at the moment.
-    ArgumentError -> :ok
   end
 
   defp native(configuration) do
