@@ -270,6 +270,9 @@ defmodule ExWebRTC.PeerConnection do
   Adds a transceiver for a kind, or for a track to send
   ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-addtransceiver)).
 
+      layers = [%{rid: "l", max_bitrate: 150_000}, %{rid: "h"}]
+      {:ok, transceiver} = PeerConnection.add_transceiver(pc, track, send_encodings: layers)
+
   Errors: `:invalid_state`.
   """
   @spec add_transceiver(

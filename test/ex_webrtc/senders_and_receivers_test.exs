@@ -88,6 +88,92 @@ defmodule ExWebRTC.SendersAndReceiversTest do
     end
   end
 
+  describe "send_encodings" do
+    test "are the parameters of the sender, with what W3C fills in" do
+      {:ok, pc} = PeerConnection.start_link()
+
+      {:ok, %{sender: sender}} =
+        PeerConnection.add_transceiver(pc, :video,
+          send_encodings: [
+            %{rid: "l", active: false, max_bitrate: 150_000, max_framerate: 15},
+            %{rid: "h"}
+          ]
+        )
+
+      assert {:ok, %{encodings: [low, high]} = parameters} =
+               PeerConnection.get_sender_parameters(pc, sender.id)
+
+      assert low == %{
+               rid: "l",
+               active: false,
+               max_bitrate: 150_000,
+               max_framerate: 15.0,
+               scale_resolution_down_by: 2.0
+             }
+
+      assert %{rid: "h", active: true, max_bitrate: nil, scale_resolution_down_by: 1.0} = high
+
+      changed = [%{low | active: true}, %{high | max_bitrate: 2_000_000}]
+
+      assert :ok =
+               PeerConnection.set_sender_parameters(pc, sender.id, %{
+                 parameters
+                 | encodings: changed
+               })
+
+      assert {:ok, %{encodings: ^changed}} = PeerConnection.get_sender_parameters(pc, sender.id)
+    end
+
+    test "that are inactive send nothing from the start" do
+      {offerer, answerer} = start()
+      track = MediaStreamTrack.new(:video)
+
+      {:ok, %{sender: sender}} =
+        PeerConnection.add_transceiver(offerer, track, send_encodings: [%{active: false}])
+
+      :ok = connect(offerer, answerer)
+      :ok = PeerConnection.send_rtp(offerer, track.id, packet(1))
+      {:ok, parameters} = PeerConnection.get_sender_parameters(offerer, sender.id)
+      active = Enum.map(parameters.encodings, &%{&1 | active: true})
+
+      :ok =
+        PeerConnection.set_sender_parameters(offerer, sender.id, %{parameters | encodings: active})
+
+      :ok = PeerConnection.send_rtp(offerer, track.id, packet(2))
+      assert_receive {:ex_webrtc, ^answerer, {:rtp, _track, nil, %{sequence_number: number}}}
+      assert number == 2
+    end
+
+    test "that can't be raise, naming the option and what was expected" do
+      {:ok, pc} = PeerConnection.start_link()
+
+      for {kind, wrong, expected} <- [
+            {:video, :none, "a list"},
+            {:video, [1], "a list of maps"},
+            {:video, [%{}, %{}], ":rid in each"},
+            {:video, [%{rid: "a"}, %{rid: "a"}], "each :rid once"},
+            {:video, [%{rid: "a b"}], "letters"},
+            {:video, [%{rid: "seventeen-letters"}], "1 to 16"},
+            {:video, for(n <- 1..17, do: %{rid: "r#{n}"}), "at most 16"},
+            {:audio, [%{rid: "a"}, %{rid: "b"}], "one encoding"},
+            {:video, [%{active: nil}], ":active"},
+            {:video, [%{max_bitrate: -1}], ":max_bitrate"},
+            {:video, [%{max_framerate: -0.5}], ":max_framerate"},
+            {:video, [%{scale_resolution_down_by: 0.9}], ":scale_resolution_down_by"},
+            {:video, [%{ssrc: 1}], "keys of"}
+          ] do
+        error =
+          assert_raise ArgumentError, ~r/:send_encodings/, fn ->
+            PeerConnection.add_transceiver(pc, kind, send_encodings: wrong)
+          end
+
+        assert error.message =~ expected
+      end
+
+      assert PeerConnection.get_transceivers(pc) == []
+    end
+  end
+
   describe "parameters" do
     test "of a sender can pause it" do
       %{offerer: offerer, answerer: answerer, track: track, sender: sender} = media()
@@ -101,7 +187,7 @@ defmodule ExWebRTC.SendersAndReceiversTest do
                codecs: [%RTPCodecParameters{mime_type: "audio/opus"} | _]
              } = parameters
 
-      paused = %{parameters | encodings: [%{encoding | active: false, max_framerate: 30}]}
+      paused = %{parameters | encodings: [%{encoding | active: false, max_bitrate: 32_000}]}
       assert :ok = PeerConnection.set_sender_parameters(offerer, sender.id, paused)
 
       assert {:error, :invalid_state} =
@@ -109,7 +195,7 @@ defmodule ExWebRTC.SendersAndReceiversTest do
 
       :ok = PeerConnection.send_rtp(offerer, track.id, packet(1))
       assert {:ok, again} = PeerConnection.get_sender_parameters(offerer, sender.id)
-      assert [%{active: false, max_framerate: 30.0} = encoding] = again.encodings
+      assert [%{active: false, max_bitrate: 32_000} = encoding] = again.encodings
       active = %{again | encodings: [%{encoding | active: true}]}
       assert :ok = PeerConnection.set_sender_parameters(offerer, sender.id, active)
       :ok = PeerConnection.send_rtp(offerer, track.id, packet(2))

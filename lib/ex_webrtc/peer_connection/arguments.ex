@@ -3,6 +3,8 @@ defmodule ExWebRTC.PeerConnection.Arguments do
   # What `ExWebRTC.PeerConnection` is called with, as the native side reads it. What may come from a
   # peer, by way of signaling, gives an error; what only a program can get wrong raises.
 
+  alias ExWebRTC.PeerConnection.SendEncodings
+
   alias ExWebRTC.{
     ICECandidate,
     MediaStreamTrack,
@@ -51,26 +53,18 @@ defmodule ExWebRTC.PeerConnection.Arguments do
 
   @doc "A kind or track and the options of `add_transceiver/3`."
   @spec transceiver(atom() | MediaStreamTrack.t(), keyword()) ::
-          {:add_transceiver, atom(), MediaStreamTrack.t() | nil, atom(), [String.t()]}
+          {:add_transceiver, atom(), MediaStreamTrack.t() | nil, atom(), [map()]}
   def transceiver(kind_or_track, opts) do
     opts = Keyword.validate!(opts, direction: :sendrecv, send_encodings: [])
     {kind, track} = kind_and_track(kind_or_track)
-    rids = Enum.map(opts[:send_encodings], &rid!/1)
-    {:add_transceiver, kind, track, direction!(opts[:direction]), rids}
+    encodings = SendEncodings.parse!(opts[:send_encodings], kind)
+    {:add_transceiver, kind, track, direction!(opts[:direction]), encodings}
   end
 
   defp kind_and_track(kind) when kind in @kinds, do: {kind, nil}
 
   defp kind_and_track(%MediaStreamTrack{kind: kind} = track) when kind in @kinds,
     do: {kind, track}
-
-  defp rid!(%{rid: rid}) when is_binary(rid), do: rid
-  defp rid!(rid) when is_binary(rid), do: rid
-
-  defp rid!(other) do
-    raise ArgumentError,
-          "expected send_encodings to be a list of maps with a :rid, got: #{inspect(other)}"
-  end
 
   @doc "Tones and options of `insert_dtmf/4`, as W3C webrtc-pc section 7.2 normalizes them."
   @spec dtmf(String.t(), keyword()) ::

@@ -121,7 +121,8 @@ defmodule ExWebRTC.PeerConnection.Types do
       @typedoc """
       What a sender sends ([RTCRtpSendParameters](https://www.w3.org/TR/webrtc/#dom-rtcrtpsendparameters)).
 
-      - `encodings`: one without simulcast, else one a layer, as `add_transceiver/3` was given them
+      - `encodings`: one without simulcast, else one a layer, as `add_transceiver/3` was given them;
+        once negotiated, less the layers that the peer did not take
       - `rtcp`: the name of the streams in RTCP, and whether reduced-size RTCP was negotiated
       - `codecs`: as negotiated, each with the RTX that repairs it behind it; empty before
       """
@@ -139,7 +140,8 @@ defmodule ExWebRTC.PeerConnection.Types do
       - `active`: whether its packets are sent; those of one that is not are dropped
       - `max_bitrate` (bits per second), `max_framerate` (frames per second),
         `scale_resolution_down_by` (1.0 or more): limits for whatever encodes. Nothing is encoded here,
-        so they are only kept.
+        so they are only kept. The last two are for video: `scale_resolution_down_by` is 1.0
+        where it was not given, and 4.0, 2.0, 1.0 for three layers of which none has it.
       """
       @type encoding_parameters() :: %{
               rid: MediaStreamTrack.rid() | nil,
@@ -174,11 +176,21 @@ defmodule ExWebRTC.PeerConnection.Types do
       Options of `add_transceiver/3`:
 
       - `direction`: default `:sendrecv`
-      - `send_encodings`: for simulcast, a list of maps with the `rid` of each layer; default `[]`
+      - `send_encodings`: one map a layer, with any keys of `t:encoding_parameters/0`; several need
+        a `rid` each, of 1 to 16 letters, digits, `-` and `_`. Default `[]`: one encoding without
+        limits. A wrong one raises `ArgumentError`.
       """
       @type transceiver_options() :: [
               direction: RTPTransceiver.direction(),
-              send_encodings: [%{rid: MediaStreamTrack.rid()}]
+              send_encodings: [
+                %{
+                  optional(:rid) => MediaStreamTrack.rid(),
+                  optional(:active) => boolean(),
+                  optional(:max_bitrate) => non_neg_integer() | nil,
+                  optional(:max_framerate) => number() | nil,
+                  optional(:scale_resolution_down_by) => number() | nil
+                }
+              ]
             ]
 
       @typedoc """

@@ -39,8 +39,8 @@ pub enum Command {
         track: Option<Track>,
         /// Default `sendrecv`.
         direction: Direction,
-        /// Rids of `send_encodings`, in order; empty without simulcast.
-        send_rids: Vec<Rid>,
+        /// `send_encodings`, in order; empty for the default one.
+        send_encodings: Vec<RtpEncoding>,
     },
     /// `set_transceiver_direction/3`
     SetTransceiverDirection(TransceiverId, Direction),
@@ -261,7 +261,7 @@ pub struct RtpParameters {
 }
 
 /// `RTCRtpEncodingParameters`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RtpEncoding {
     /// The layer's name; `None` without simulcast.
     pub rid: Option<Rid>,

@@ -93,7 +93,7 @@ impl Story {
                     kind: *kind,
                     track: Some(track(id, *kind)),
                     direction: *direction,
-                    send_rids: Vec::new(),
+                    send_encodings: Vec::new(),
                 };
                 self.world.ok(side, add);
             }

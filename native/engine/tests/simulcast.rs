@@ -21,7 +21,7 @@ fn add_layered(world: &mut World, side: usize, id: u64, layers: &[&str]) {
             kind: Kind::Video,
             track: Some(track(id, Kind::Video)),
             direction: Direction::Sendonly,
-            send_rids: layers.iter().map(|rid| Rid::from(*rid)).collect(),
+            send_encodings: world::encodings(layers),
         },
     );
 }

@@ -75,11 +75,11 @@ impl Engine {
                 kind,
                 track,
                 direction,
-                send_rids,
+                send_encodings,
             } => {
-                let (info, changes) = self
-                    .negotiation
-                    .add_transceiver(kind, track, direction, send_rids)?;
+                let (info, changes) =
+                    self.negotiation
+                        .add_transceiver(kind, track, direction, send_encodings)?;
                 self.changed(now, changes, sink);
                 Ok(Value::Transceiver(Box::new(info)))
             }

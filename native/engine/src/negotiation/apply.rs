@@ -6,7 +6,7 @@ use super::sdp::{Media, Sdp, Section};
 use super::settings::Settings;
 use super::state::{Created, Description, Effects, Line, State, stop};
 use super::transceiver::{Association, Offered, Transceiver};
-use super::{Change, codecs, validate};
+use super::{Change, codecs, encodings, validate};
 use crate::error::Error;
 use crate::ids::{Mid, Rid, TransceiverId};
 use crate::w3c::{Direction, IceRole, Kind, SdpType, SessionDescription, SignalingState};
@@ -296,8 +296,9 @@ impl State {
         if let Some(transceiver) = free {
             return transceiver.id;
         }
+        let encodings = encodings::single(kind);
         let mut transceiver =
-            Transceiver::new(&self.transceivers, kind, Direction::Recvonly, Vec::new());
+            Transceiver::new(&self.transceivers, kind, Direction::Recvonly, encodings);
         transceiver.by_remote_offer = true;
         let id = transceiver.id;
         self.transceivers.push(transceiver);

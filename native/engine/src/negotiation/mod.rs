@@ -12,6 +12,7 @@
 //! | `state` | all that changes: what a rollback takes back, and what it does not |
 //! | `transceiver`, `requests` | transceivers, and what the application asks of them |
 //! | `parameters` | `getParameters`, `setParameters`, and whom a request names |
+//! | `encodings` | what is checked and filled in of `sendEncodings` |
 //! | `offer`, `answer` | creating descriptions |
 //! | `apply` | setting them |
 //! | `needed` | `negotiationneeded` |
@@ -22,6 +23,7 @@ mod answer;
 mod apply;
 mod candidates;
 mod codecs;
+mod encodings;
 mod extensions;
 mod identity;
 mod needed;
@@ -40,10 +42,10 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use crate::command::{RtpParameters, SenderInfo, TransceiverInfo};
+use crate::command::{RtpEncoding, RtpParameters, SenderInfo, TransceiverInfo};
 use crate::config::Config;
 use crate::error::Error;
-use crate::ids::{ReceiverId, Rid, SenderId, TrackId, TransceiverId};
+use crate::ids::{ReceiverId, SenderId, TrackId, TransceiverId};
 use crate::plan::{DataPlan, Fingerprint, IceCredentials, MediaPlan, TransportPlan};
 use crate::stats::StatsSelector;
 use crate::w3c::{
@@ -185,10 +187,10 @@ impl Negotiation {
         kind: Kind,
         track: Option<Track>,
         direction: Direction,
-        send_rids: Vec<Rid>,
+        send_encodings: Vec<RtpEncoding>,
     ) -> Result<(TransceiverInfo, Vec<Change>), Error> {
         self.state
-            .add_transceiver(&self.settings, kind, track, direction, send_rids)
+            .add_transceiver(&self.settings, kind, track, direction, send_encodings)
     }
 
     /// `transceiver.direction = …`

@@ -4,8 +4,8 @@
 use super::requests::check_streams;
 use super::state::State;
 use super::transceiver::Transceiver;
-use super::{Change, codecs, identity};
-use crate::command::{EncodingSettings, RtpEncoding, RtpParameters};
+use super::{Change, codecs, encodings, identity};
+use crate::command::{RtpEncoding, RtpParameters};
 use crate::error::Error;
 use crate::ids::{ReceiverId, SenderId};
 use crate::stats::{StatsEntry, StatsSelector};
@@ -120,15 +120,21 @@ impl State {
             return Err(Error::InvalidModification);
         }
         for (encoding, new) in current.encodings.iter_mut().zip(&wanted.encodings) {
-            check_settings(&new.settings)?;
             encoding.settings = new.settings.clone();
         }
         if current != *wanted {
             return Err(Error::InvalidModification);
         }
-        let settings = current.encodings.into_iter().map(|e| e.settings).collect();
+        for encoding in &mut current.encodings {
+            encodings::settle(transceiver.kind, &mut encoding.settings)?;
+        }
+        let kept = transceiver.layers();
         let transceiver = self.by_sender(id)?;
-        transceiver.sender.settings = settings;
+        for (at, encoding) in kept.into_iter().zip(current.encodings) {
+            if let Some(settings) = transceiver.sender.settings.get_mut(at) {
+                *settings = encoding.settings;
+            }
+        }
         transceiver.sender.transaction = None;
         Ok(())
     }
@@ -172,10 +178,13 @@ impl State {
         let negotiated = transceiver.association.negotiated.as_ref();
         let mut parameters = self.shared_parameters(transceiver);
         parameters.cname = Some(self.cname.clone());
-        parameters.encodings = (0..sender.rids.len().max(1))
-            .map(|at| RtpEncoding {
-                rid: sender.rids.get(at).cloned(),
-                settings: sender.settings.get(at).cloned().unwrap_or_default(),
+        let layers = transceiver.layers().into_iter();
+        parameters.encodings = layers
+            .filter_map(|at| {
+                Some(RtpEncoding {
+                    rid: sender.rids.get(at).cloned(),
+                    settings: sender.settings.get(at)?.clone(),
+                })
             })
             .collect();
         if let Some(n) = negotiated {
@@ -204,17 +213,6 @@ impl State {
             reduced_size,
             codecs: Vec::new(),
         }
-    }
-}
-
-/// The RangeErrors of section 5.2.8, step 6.
-fn check_settings(settings: &EncodingSettings) -> Result<(), Error> {
-    let scale = settings.scale_resolution_down_by.unwrap_or(1.0);
-    let framerate = settings.max_framerate.unwrap_or(0.0);
-    if scale >= 1.0 && scale.is_finite() && framerate >= 0.0 && framerate.is_finite() {
-        Ok(())
-    } else {
-        Err(Error::InvalidModification)
     }
 }
 

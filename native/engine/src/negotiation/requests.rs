@@ -1,17 +1,13 @@
 //! What the application asks of transceivers and senders (W3C webrtc-pc sections 5.1, 5.2, 5.4).
 
-use super::parse::is_rid;
 use super::settings::Settings;
 use super::state::{Effects, State, end_track};
 use super::transceiver::Transceiver;
-use super::{Change, codecs};
-use crate::command::{SenderInfo, TransceiverInfo};
+use super::{Change, codecs, encodings};
+use crate::command::{RtpEncoding, SenderInfo, TransceiverInfo};
 use crate::error::Error;
-use crate::ids::{Rid, SenderId, TransceiverId};
+use crate::ids::{SenderId, TransceiverId};
 use crate::w3c::{Codec, Direction, Kind, SignalingState, Track};
-
-/// Layers of one sender: more than any encoder makes, few enough for SSRCs and SDP.
-const MAX_SEND_RIDS: usize = 16;
 
 /// Transceivers of one connection: an m-line each, of which descriptions may have this many.
 const MAX_TRANSCEIVERS: usize = super::parse::MAX_SECTIONS;
@@ -69,25 +65,19 @@ impl State {
         kind: Kind,
         track: Option<Track>,
         direction: Direction,
-        send_rids: Vec<Rid>,
+        send_encodings: Vec<RtpEncoding>,
     ) -> Result<(TransceiverInfo, Vec<Change>), Error> {
         self.require_open()?;
         self.check_room()?;
         Self::check_kind(settings, kind)?;
-        check_rids(kind, &send_rids)?;
+        let encodings = encodings::initial(kind, send_encodings)?;
         if let Some(track) = &track {
             if track.kind != kind {
                 return Err(Error::InvalidTrackType);
             }
             self.check_track(track)?;
         }
-        // One layer is no simulcast (W3C: a single encoding needs no rid).
-        let rids = if send_rids.len() > 1 {
-            send_rids
-        } else {
-            Vec::new()
-        };
-        let mut transceiver = Transceiver::new(&self.transceivers, kind, direction, rids);
+        let mut transceiver = Transceiver::new(&self.transceivers, kind, direction, encodings);
         if let Some(track) = track {
             transceiver.set_track(track);
         }
@@ -116,7 +106,8 @@ impl State {
             None => {
                 self.check_room()?;
                 let (all, kind) = (&self.transceivers, track.kind);
-                let mut transceiver = Transceiver::new(all, kind, Direction::Sendrecv, Vec::new());
+                let encodings = encodings::single(kind);
+                let mut transceiver = Transceiver::new(all, kind, Direction::Sendrecv, encodings);
                 transceiver.by_add_track = true;
                 transceiver.set_track(track);
                 let info = transceiver.sender_info();
@@ -256,19 +247,4 @@ pub(super) fn check_streams(streams: &[String]) -> Result<(), Error> {
     } else {
         Err(Error::InvalidOption)
     }
-}
-
-/// `addTransceiver`'s checks of `sendEncodings` (W3C webrtc-pc section 5.1).
-fn check_rids(kind: Kind, rids: &[Rid]) -> Result<(), Error> {
-    let unique = rids
-        .iter()
-        .enumerate()
-        .all(|(i, rid)| !rids.iter().take(i).any(|r| r == rid));
-    let valid = rids
-        .iter()
-        .all(|rid| is_rid(rid.as_str()) && rid.as_str().len() <= 16);
-    if rids.len() > MAX_SEND_RIDS || !unique || !valid || (kind == Kind::Audio && rids.len() > 1) {
-        return Err(Error::InvalidOption);
-    }
-    Ok(())
 }

@@ -3,7 +3,7 @@
 use super::codecs;
 use super::identity;
 use super::settings::Settings;
-use crate::command::{EncodingSettings, ReceiverInfo, SenderInfo, TransceiverInfo};
+use crate::command::{EncodingSettings, ReceiverInfo, RtpEncoding, SenderInfo, TransceiverInfo};
 use crate::ids::{Mid, ReceiverId, Rid, SenderId, TrackId, TransceiverId};
 use crate::w3c::{Codec, Direction, Kind, Track};
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ pub(super) struct Sender {
     pub rids: Vec<Rid>,
     /// SSRC and RTX SSRC, one pair a layer (or one).
     pub ssrcs: Vec<(u32, u32)>,
-    /// What `setParameters` made of each of them; default where it is shorter.
+    /// What `addTransceiver` and `setParameters` made of each of them.
     pub settings: Vec<EncodingSettings>,
     /// `[[LastReturnedParameters]]`: what the next `setParameters` must bring back.
     pub transaction: Option<String>,
@@ -113,7 +113,12 @@ pub(super) struct Negotiated {
 
 impl Transceiver {
     /// A transceiver with ids and SSRCs that no other of the connection has.
-    pub fn new(others: &[Self], kind: Kind, direction: Direction, rids: Vec<Rid>) -> Self {
+    pub fn new(
+        others: &[Self],
+        kind: Kind,
+        direction: Direction,
+        encodings: Vec<RtpEncoding>,
+    ) -> Self {
         let mut taken: Vec<u64> = Vec::new();
         let mut id = || loop {
             let id = identity::id(others);
@@ -124,13 +129,15 @@ impl Transceiver {
         };
         let (transceiver, sender, receiver, track, msid_track) = (id(), id(), id(), id(), id());
         let mut numbers: Vec<u32> = Vec::new();
-        for _ in 0..2 * rids.len().max(1) {
+        for _ in 0..2 * encodings.len() {
             numbers.push(identity::ssrc(others, &numbers));
         }
         let ssrcs = numbers
             .chunks_exact(2)
             .filter_map(|p| Some((*p.first()?, *p.get(1)?)))
             .collect();
+        let settings = encodings.iter().map(|e| e.settings.clone()).collect();
+        let rids = encodings.into_iter().filter_map(|e| e.rid).collect();
         Self {
             id: TransceiverId(transceiver),
             kind,
@@ -148,7 +155,7 @@ impl Transceiver {
                 msid_track,
                 rids,
                 ssrcs,
-                settings: Vec::new(),
+                settings,
                 transaction: None,
                 codec: None,
             },
@@ -211,6 +218,25 @@ impl Transceiver {
             streams: self.association.streams.clone(),
             rids: (!rids.is_empty()).then(|| rids.clone()),
         }
+    }
+
+    /// Which of the sender's encodings there are: those asked for, less the layers that an answer
+    /// did not take (W3C webrtc-pc section 4.4.1.5). Without simulcast the first is left.
+    pub fn layers(&self) -> Vec<usize> {
+        let sending = self
+            .association
+            .current_direction
+            .is_some_and(Direction::sends);
+        let agreed = self.association.negotiated.as_ref().filter(|_| sending);
+        let taken = |at: &usize| match agreed {
+            None => true,
+            Some(agreed) if agreed.send_rids.is_empty() => *at == 0,
+            Some(agreed) => {
+                let rid = self.sender.rids.get(*at);
+                rid.is_some_and(|rid| agreed.send_rids.contains(rid))
+            }
+        };
+        (0..self.sender.settings.len()).filter(taken).collect()
     }
 
     /// The codecs to offer or to accept, in order of preference, RTX left out.

@@ -10,7 +10,7 @@ mod network;
 use bytes::Bytes;
 use engine::Engine;
 use engine::command::{
-    ChannelInfo, ChannelOptions, Command, CommandResult, OutgoingRtp, Property, Value,
+    ChannelInfo, ChannelOptions, Command, CommandResult, OutgoingRtp, Property, RtpEncoding, Value,
 };
 use engine::config::{Config, Features, Feedback, HeaderExtension};
 use engine::error::Error;
@@ -197,6 +197,15 @@ pub fn track(id: u64, kind: Kind) -> Track {
     }
 }
 
+/// `send_encodings` with these rids.
+pub fn encodings(rids: &[&str]) -> Vec<RtpEncoding> {
+    let named = |rid: &&str| RtpEncoding {
+        rid: Some((*rid).into()),
+        ..RtpEncoding::default()
+    };
+    rids.iter().map(named).collect()
+}
+
 pub fn channel_options(label: &str) -> ChannelOptions {
     ChannelOptions {
         label: label.to_owned(),
@@ -376,7 +385,7 @@ impl World {
                 kind,
                 track: Some(track(id, kind)),
                 direction: Direction::Sendrecv,
-                send_rids: Vec::new(),
+                send_encodings: Vec::new(),
             },
         );
     }

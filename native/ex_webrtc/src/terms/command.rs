@@ -34,12 +34,14 @@ pub fn command(term: Term<'_>, connection: ConnectionNumber) -> NifResult<Comman
         }
         ("set_remote_description", [sd]) => Ok(Command::SetRemoteDescription(description(*sd)?)),
         ("add_ice_candidate", [init]) => Ok(Command::AddIceCandidate(optional(*init, candidate)?)),
-        ("add_transceiver", [of_kind, of_track, wanted, rids]) => Ok(Command::AddTransceiver {
-            kind: kind(*of_kind)?,
-            track: optional(*of_track, track)?,
-            direction: direction(*wanted)?,
-            send_rids: list(*rids, |rid| Ok(rid.decode::<&str>()?.into()))?,
-        }),
+        ("add_transceiver", [of_kind, of_track, wanted, encodings]) => {
+            Ok(Command::AddTransceiver {
+                kind: kind(*of_kind)?,
+                track: optional(*of_track, track)?,
+                direction: direction(*wanted)?,
+                send_encodings: list(*encodings, parameters::encoding)?,
+            })
+        }
         ("set_transceiver_direction", [id, wanted]) => Ok(Command::SetTransceiverDirection(
             TransceiverId(id.decode()?),
             direction(*wanted)?,

@@ -73,7 +73,11 @@ pub fn decode(term: Term<'_>) -> NifResult<RtpParameters> {
     })
 }
 
-fn encoding(term: Term<'_>) -> NifResult<RtpEncoding> {
+/// One of `send_encodings`, with every key.
+///
+/// # Errors
+/// `BadArg` for a missing key or a value of the wrong type.
+pub fn encoding(term: Term<'_>) -> NifResult<RtpEncoding> {
     let rid = optional(field(term, atoms::rid())?, |rid| {
         Ok(rid.decode::<&str>()?.into())
     })?;

@@ -225,8 +225,7 @@ proptest! {
     ) {
         let mut a = peer();
         a.add_track(track(1, Kind::Audio)).unwrap();
-        let rids = ["h", "l"].map(crate::ids::Rid::from).to_vec();
-        a.add_transceiver(Kind::Video, Some(track(2, Kind::Video)), Direction::Sendrecv, rids).unwrap();
+        a.add_transceiver(Kind::Video, Some(track(2, Kind::Video)), Direction::Sendrecv, layers(&["h", "l"])).unwrap();
         a.want_data_channels();
         let offer = a.create_offer(false).unwrap();
         let text = mutated(&offer.sdp, edits);
@@ -252,8 +251,7 @@ proptest! {
     fn mutated_answers_are_taken_or_refused(edits in edits()) {
         let (mut a, mut b) = (peer(), peer());
         a.add_track(track(1, Kind::Audio)).unwrap();
-        let rids = ["h", "l"].map(crate::ids::Rid::from).to_vec();
-        a.add_transceiver(Kind::Video, Some(track(2, Kind::Video)), Direction::Sendrecv, rids).unwrap();
+        a.add_transceiver(Kind::Video, Some(track(2, Kind::Video)), Direction::Sendrecv, layers(&["h", "l"])).unwrap();
         a.want_data_channels();
         a.set_local(None).unwrap();
         b.set_remote(a.pending_local_description().unwrap()).unwrap();

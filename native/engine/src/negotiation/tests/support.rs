@@ -1,7 +1,8 @@
 //! Configurations, tracks and exchanges that the tests share.
 
+use crate::command::RtpEncoding;
 use crate::config::{Config, Features, Feedback, HeaderExtension};
-use crate::ids::TrackId;
+use crate::ids::{Rid, TrackId};
 use crate::negotiation::{Change, Negotiation};
 use crate::plan::Fingerprint;
 use crate::w3c::{
@@ -114,6 +115,15 @@ pub fn description(sdp_type: SdpType, sdp: &str) -> SessionDescription {
         sdp_type,
         sdp: sdp.to_owned(),
     }
+}
+
+/// `sendEncodings` with these rids.
+pub fn layers(rids: &[&str]) -> Vec<RtpEncoding> {
+    let named = |rid: &&str| RtpEncoding {
+        rid: Some(Rid::from(*rid)),
+        ..RtpEncoding::default()
+    };
+    rids.iter().map(named).collect()
 }
 
 /// What both sides were told by a whole exchange.
