@@ -96,6 +96,8 @@ pub enum Action {
     Gather {
         /// Counts gathering rounds of this connection; late results of an old round are ignored.
         generation: u32,
+        /// The user name that the peer's checks of these candidates carry.
+        ufrag: String,
     },
     /// Resolve a `.local` name and answer with [`crate::Engine::mdns_resolved`].
     ResolveMdns {

@@ -411,7 +411,7 @@ impl Live {
     ) {
         while let Some(action) = self.engine.poll_action() {
             match action {
-                Action::Gather { generation } => {
+                Action::Gather { generation, .. } => {
                     let Self {
                         engine,
                         sockets,

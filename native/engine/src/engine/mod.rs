@@ -15,7 +15,7 @@ use crate::ids::{RequestId, Rid, TrackId};
 use crate::media::Media;
 use crate::negotiation::{Change, Negotiation};
 use crate::outbox::Outbox;
-use crate::transport::{Incoming, LocalCandidate, Transport, TransportEvent};
+use crate::transport::{Incoming, LocalCandidate, Proof, Transport, TransportEvent};
 use crate::w3c::{ChannelState, DtlsState, IceGatheringState, SignalingState};
 use states::States;
 use std::collections::{HashSet, VecDeque};
@@ -204,6 +204,12 @@ impl Engine {
         self.actions.pop_front()
     }
 
+    /// From where the peer has proved itself since the last call. Nothing depends on its being
+    /// called: what is not asked for is bounded.
+    pub fn take_proofs(&mut self) -> Vec<Proof> {
+        self.transport.take_proofs()
+    }
+
     /// The datagrams to send now. The driver takes them and calls [`Outbox::clear`].
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
@@ -343,11 +349,12 @@ impl Engine {
         if let Some(plan) = self.negotiation.transport_plan() {
             self.transport.apply(now, &plan, &mut self.outbox);
             if self.gathered_ufrag.as_ref() != Some(&plan.local.ufrag) {
-                self.gathered_ufrag = Some(plan.local.ufrag);
+                self.gathered_ufrag = Some(plan.local.ufrag.clone());
                 self.generation = self.generation.wrapping_add(1);
                 self.set_gathering(IceGatheringState::Gathering, sink);
                 self.actions.push_back(Action::Gather {
                     generation: self.generation,
+                    ufrag: plan.local.ufrag,
                 });
             }
         }

@@ -9,6 +9,7 @@ mod convert;
 mod session;
 
 use super::candidate::{self, CandidateKind, Host, RemoteCandidate};
+use super::proof::Proof;
 use super::stun::{Class, StunMessage};
 use super::{LocalCandidate, LocalCandidateKind};
 use crate::config::Config;
@@ -400,6 +401,20 @@ impl Ice {
             .into_iter()
             .flatten()
             .any(|session| session.is_validated(remote))
+    }
+
+    /// From where the peer has proved itself since the last call.
+    pub(super) fn take_proofs(&mut self) -> Vec<Proof> {
+        let mut sessions = [&mut self.current, &mut self.previous]
+            .into_iter()
+            .flatten();
+        let mut proofs = sessions
+            .next()
+            .map_or_else(Vec::new, |session| session.proofs.take());
+        for session in sessions {
+            proofs.append(&mut session.proofs.take());
+        }
+        proofs
     }
 
     /// Where to send now.

@@ -16,9 +16,10 @@ mod certificate;
 mod demux;
 mod dtls;
 mod ice;
+mod proof;
 mod report;
 mod srtp;
-mod stun;
+pub mod stun;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -31,6 +32,7 @@ use bytes::Bytes;
 use demux::Protocol;
 use dtls::Dtls;
 use ice::{Ice, Path};
+pub use proof::Proof;
 use report::Traffic;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -285,6 +287,11 @@ impl Transport {
             .poll_change()
             .map(TransportEvent::Ice)
             .or_else(|| self.dtls.poll_change().map(TransportEvent::Dtls))
+    }
+
+    /// From where the peer has proved itself since the last call.
+    pub fn take_proofs(&mut self) -> Vec<Proof> {
+        self.ice.take_proofs()
     }
 
     /// The ICE state now.

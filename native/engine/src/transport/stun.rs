@@ -1,5 +1,6 @@
-//! A borrowed look at a STUN message (RFC 8489 section 5), enough to authenticate it before any
-//! state is touched: the agent behind it acts on some attributes without having checked them.
+//! A borrowed look at a STUN message (RFC 8489 section 5), enough to say whose it is and to
+//! authenticate it before any state is touched: the agent behind it acts on some attributes without
+//! having checked them.
 
 use rtc_crypto::{HmacAlgorithm, RTCCrypto};
 
@@ -12,19 +13,24 @@ const MAC_LENGTH: usize = 20;
 
 /// What the two class bits of a Binding message say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub enum Class {
+    /// A check.
     Request,
+    /// A keepalive.
     Indication,
+    /// A check was taken.
     Success,
+    /// A check was refused.
     Error,
 }
 
 /// What pairs an answer with its request.
-pub(super) type TransactionId = [u8; 12];
+pub type TransactionId = [u8; 12];
 
 /// A Binding message whose attributes were walked once.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StunMessage<'a> {
+pub struct StunMessage<'a> {
+    /// What kind it is.
     pub class: Class,
     /// The value of USERNAME.
     pub username: Option<&'a str>,
@@ -37,12 +43,12 @@ pub(super) struct StunMessage<'a> {
 
 impl<'a> StunMessage<'a> {
     /// What pairs an answer with its request.
-    pub(super) fn transaction_id(&self) -> Option<TransactionId> {
+    pub fn transaction_id(&self) -> Option<TransactionId> {
         self.raw.get(8..HEADER)?.try_into().ok()
     }
 
     /// Reads a Binding message; `None` for anything else.
-    pub(super) fn parse(raw: &'a [u8]) -> Option<Self> {
+    pub fn parse(raw: &'a [u8]) -> Option<Self> {
         let &[t0, t1, l0, l1, m0, m1, m2, m3, ..] = raw else {
             return None;
         };
@@ -87,7 +93,7 @@ impl<'a> StunMessage<'a> {
     }
 
     /// Whether the sender knows the password.
-    pub(super) fn is_authentic(&self, password: &str, crypto: &dyn RTCCrypto) -> bool {
+    pub fn is_authentic(&self, password: &str, crypto: &dyn RTCCrypto) -> bool {
         let Some((at, value)) = self.integrity else {
             return false;
         };

@@ -13,3 +13,4 @@ mod hostile;
 mod ice;
 mod media;
 mod nomination;
+mod proofs;

@@ -411,7 +411,7 @@ impl World {
         let now = self.now;
         let peer = &mut self.peers[side];
         while let Some(action) = peer.engine.poll_action() {
-            if let Action::Gather { generation } = action {
+            if let Action::Gather { generation, .. } = action {
                 let candidate = LocalCandidate {
                     kind: LocalCandidateKind::Host,
                     address: peer.address,

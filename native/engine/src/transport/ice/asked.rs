@@ -27,16 +27,16 @@ impl Asked {
         self.awaited.push_back((id, path));
     }
 
-    /// An authentic answer came.
-    pub(super) fn answered(&mut self, id: TransactionId, path: Path) {
+    /// An authentic answer came; says whether it is one to a check that went this way.
+    pub(super) fn answered(&mut self, id: TransactionId, path: Path) -> bool {
         let Some(at) = self.awaited.iter().position(|(sent, _)| *sent == id) else {
-            return;
+            return false;
         };
         let Some((_, asked)) = self.awaited.remove(at) else {
-            return;
+            return false;
         };
         if asked == path {
-            return;
+            return true;
         }
         let known = self.strayed.iter_mut().find(|(known, _)| *known == asked);
         if let Some((_, count)) = known {
@@ -44,6 +44,7 @@ impl Asked {
         } else if self.strayed.len() < MAX_COUNTED {
             self.strayed.push((asked, 1));
         }
+        false
     }
 
     /// How many answers to this pair's checks came along another path.

@@ -5,6 +5,7 @@ use super::convert::{add_local, add_remote};
 use super::{Announced, Path};
 use crate::plan::IceCredentials;
 use crate::transport::candidate::RemoteCandidate;
+use crate::transport::proof::{Proof, Proofs};
 use crate::transport::stun::{Class, StunMessage};
 use bytes::BytesMut;
 use rtc_crypto::RTCCryptoProvider;
@@ -104,6 +105,7 @@ pub(super) struct Session {
     remotes: Vec<RemoteCandidate>,
     early: Vec<Check>,
     pub asked: Asked,
+    pub proofs: Proofs,
     validated: Vec<SocketAddr>,
     /// The selected pair, kept while another one is looked for.
     pub path: Option<Path>,
@@ -191,6 +193,7 @@ impl Session {
             remotes: Vec::new(),
             early: Vec::new(),
             asked: Asked::default(),
+            proofs: Proofs::default(),
             validated: Vec::new(),
             path: None,
             renewing: false,
@@ -240,6 +243,11 @@ impl Session {
             let ours = StunMessage::parse(&check.bytes)
                 .is_some_and(|message| message.username == Some(username.as_str()));
             if ours {
+                self.proofs.add(Proof {
+                    local: check.local,
+                    remote: check.remote,
+                    reached: false,
+                });
                 self.deliver(now, check.local, check.remote, false, &check.bytes);
             }
         }
@@ -369,9 +377,15 @@ impl Session {
             }
         }
         let answer = message.class == Class::Success;
-        if answer && let Some(id) = message.transaction_id() {
-            self.asked.answered(id, Path { local, remote });
-        }
+        let reached = answer
+            && message
+                .transaction_id()
+                .is_some_and(|id| self.asked.answered(id, Path { local, remote }));
+        self.proofs.add(Proof {
+            local,
+            remote,
+            reached,
+        });
         if answer && self.path == Some(Path { local, remote }) {
             self.last_answer = Some(now);
             self.silent = false;
