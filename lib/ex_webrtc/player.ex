@@ -1,7 +1,7 @@
 defmodule ExWebRTC.Player do
   @moduledoc """
-  Plays a file to a track at the pace of its time: IVF (VP8, VP9, AV1), Ogg/Opus, Annex B (H264, H265)
-  and WAV with G.711.
+  Plays a file to tracks at the pace of its time: WebM and Matroska, IVF (VP8, VP9, AV1), Ogg/Opus,
+  Annex B (H264, H265) and WAV with G.711.
 
       {:ok, player} =
         ExWebRTC.Player.start_link(
@@ -11,25 +11,36 @@ defmodule ExWebRTC.Player do
           loop: true
         )
 
+  Audio and video of a WebM file stay together when one player plays both:
+
+      ExWebRTC.Player.start_link(
+        path: "film.webm",
+        tracks: [%{codec: vp8, to: {pc, video.id}}, %{codec: opus, to: {pc, audio.id}}]
+      )
+
   The extension of the file tells its format. At the end the process that started the player gets
   `{:ex_webrtc_player, player, :finished}`, or `{:error, reason}` in place of `:finished` if the file
-  is broken, and the player stops. Stop it earlier with `GenServer.stop/1`; it also stops with its
-  owner.
+  is broken, and the player stops. Stop it earlier with `GenServer.stop/1`; it also stops with the
+  process that started it, and with the process of a connection that it plays to, which is told as
+  `{:error, :connection_ended}`.
   """
 
   use GenServer, restart: :temporary
 
   alias ExWebRTC.{MediaStreamTrack, PeerConnection, RTPCodecParameters}
-  alias ExWebRTC.Player.Source
+  alias ExWebRTC.Player.{Pace, Source}
   alias ExWebRTC.RTP.{Packet, Payloader}
 
-  # More that is due at once is a machine that slept; the rest is played from now on.
-  @max_lag 1000
+  @typedoc "The connection and track, or a function that takes each packet."
+  @type destination() ::
+          {PeerConnection.peer_connection(), MediaStreamTrack.id()} | (Packet.t() -> term())
 
   @typedoc """
   - `path`: the file
   - `codec`: what the packets are to be: that of the sender, whose payload type they get
-  - `to`: the connection and track, or a function that takes each packet
+  - `to`: where they go
+  - `tracks`: in place of these two, several of them; of a file with several tracks, the first of each
+    codec is played
   - `loop`: begin again at the end; default `false`
   - `frame_rate`: of H264 and H265 files, which have no times; default 30
   - `max_payload_size`: see `ExWebRTC.RTP.Payloader`
@@ -37,15 +48,16 @@ defmodule ExWebRTC.Player do
   @type options() :: [
           path: Path.t(),
           codec: RTPCodecParameters.t(),
-          to: {PeerConnection.peer_connection(), MediaStreamTrack.id()} | (Packet.t() -> term()),
+          to: destination(),
+          tracks: [%{codec: RTPCodecParameters.t(), to: destination()}],
           loop: boolean(),
           frame_rate: pos_integer(),
           max_payload_size: pos_integer()
         ]
 
   @doc """
-  Starts to play. Errors: `:no_payloader_for_codec`, `:unknown_format`, `:invalid_file` and those of
-  `File.open/2`.
+  Starts to play. Errors: `:no_payloader_for_codec`, `:codec_not_in_file`, `:unknown_format`,
+  `:invalid_file`, `:connection_ended` and those of `File.open/2`.
   """
   @spec start_link(options()) :: GenServer.on_start()
   def start_link(opts) do
@@ -54,29 +66,50 @@ defmodule ExWebRTC.Player do
         :path,
         :codec,
         :to,
+        :tracks,
         loop: false,
         frame_rate: 30,
         max_payload_size: 1000
       ])
 
-    for name <- [:path, :codec, :to], do: Keyword.fetch!(opts, name)
-    GenServer.start_link(__MODULE__, {Map.new(opts), self()})
+    Keyword.fetch!(opts, :path)
+
+    GenServer.start_link(
+      __MODULE__,
+      {opts |> Map.new() |> Map.put(:tracks, tracks!(opts)), self()}
+    )
+  end
+
+  defp tracks!(opts) do
+    case {opts[:tracks], opts[:codec], opts[:to]} do
+      {[_ | _] = tracks, nil, nil} ->
+        Enum.map(tracks, fn %{codec: %RTPCodecParameters{}, to: _} = track -> track end)
+
+      {nil, %RTPCodecParameters{} = codec, to} when to != nil ->
+        [%{codec: codec, to: to}]
+
+      _other ->
+        raise ArgumentError,
+              "expected :codec and :to, or :tracks with these, got: #{inspect(opts)}"
+    end
   end
 
   @impl true
   def init({opts, owner}) do
-    with {:ok, payloader} <-
-           Payloader.new(opts.codec, max_payload_size: opts.max_payload_size),
-         {:ok, source} <- Source.open(opts.path, opts.frame_rate) do
+    with {:ok, outputs} <- outputs(opts.tracks, opts, []),
+         :ok <- monitor(opts.tracks),
+         {:ok, source} <- open(opts) do
+      Process.monitor(owner)
+
       state = %{
         opts: opts,
         owner: owner,
         source: source,
-        payloader: payloader,
-        sequence_number: :rand.uniform(0x10000) - 1,
-        timestamp: :rand.uniform(0x100000000) - 1,
-        start: System.monotonic_time(:millisecond),
-        # Of the rounds before this one.
+        # By the index of the track.
+        outputs:
+          outputs |> Enum.with_index() |> Map.new(fn {output, index} -> {index, output} end),
+        pace: Pace.new(System.monotonic_time(:millisecond)),
+        # Of the rounds before this one, and where this one ends.
         elapsed: 0.0,
         end: 0.0,
         pending: nil
@@ -88,25 +121,74 @@ defmodule ExWebRTC.Player do
     end
   end
 
+  defp outputs([], _opts, outputs), do: {:ok, Enum.reverse(outputs)}
+
+  defp outputs([track | tracks], opts, outputs) do
+    with {:ok, payloader} <-
+           Payloader.new(track.codec, max_payload_size: opts.max_payload_size) do
+      output = %{
+        to: track.to,
+        clock_rate: track.codec.clock_rate,
+        payloader: payloader,
+        sequence_number: :rand.uniform(0x10000) - 1,
+        timestamp: :rand.uniform(0x100000000) - 1
+      }
+
+      outputs(tracks, opts, [output | outputs])
+    end
+  end
+
+  # Nobody is left to play to when a connection is gone.
+  defp monitor(tracks) do
+    connections = for %{to: {pc, _track_id}} <- tracks, uniq: true, do: GenServer.whereis(pc)
+
+    if nil in connections do
+      {:error, :connection_ended}
+    else
+      Enum.each(connections, &Process.monitor/1)
+    end
+  end
+
+  defp open(opts) do
+    mime_types = Enum.map(opts.tracks, &String.downcase(&1.codec.mime_type))
+    Source.open(opts.path, mime_types, opts.frame_rate)
+  end
+
   @impl true
   def handle_continue(:next, state), do: next(state)
 
   @impl true
-  def handle_info(:due, %{pending: {time, frame}} = state),
-    do: next(play(%{state | pending: nil}, time, frame))
+  def handle_info(:due, %{pending: {index, frame, time}} = state),
+    do: next(play(%{state | pending: nil}, index, frame, time))
+
+  def handle_info({:DOWN, _monitor, :process, owner, _reason}, %{owner: owner} = state),
+    do: {:stop, :normal, state}
+
+  def handle_info({:DOWN, _monitor, :process, _connection, _reason}, state),
+    do: finish(state, {:error, :connection_ended})
 
   def handle_info(_other, state), do: {:noreply, state}
 
   @impl true
   def terminate(_reason, state), do: Source.close(state.source)
 
-  # Plays what is due, then waits for what is not.
+  # Plays what is due, then waits for what is not; also then through the mailbox, so that the player
+  # can be stopped.
   defp next(state) do
     case Source.next(state.source) do
-      {:ok, frame, time, duration, source} ->
+      {:ok, {index, frame, time, duration}, source} ->
         at = state.elapsed + time
-        state = %{state | source: source, end: time + duration, pending: {at, frame}}
-        wait(state, round(state.start + at) - System.monotonic_time(:millisecond))
+        {wait, pace} = Pace.wait(state.pace, at, System.monotonic_time(:millisecond))
+        Process.send_after(self(), :due, wait)
+
+        {:noreply,
+         %{
+           state
+           | source: source,
+             pace: pace,
+             end: max(state.end, time + duration),
+             pending: {index, frame, at}
+         }}
 
       :eof when state.opts.loop and state.end > 0 ->
         again(state)
@@ -119,22 +201,10 @@ defmodule ExWebRTC.Player do
     end
   end
 
-  defp wait(state, milliseconds) when milliseconds > 0 do
-    Process.send_after(self(), :due, milliseconds)
-    {:noreply, state}
-  end
-
-  defp wait(state, late) do
-    state = if -late > @max_lag, do: %{state | start: state.start - late}, else: state
-    # Through the mailbox, so that the player can be stopped.
-    send(self(), :due)
-    {:noreply, state}
-  end
-
   defp again(state) do
     Source.close(state.source)
 
-    case Source.open(state.opts.path, state.opts.frame_rate) do
+    case open(state.opts) do
       {:ok, source} ->
         next(%{state | source: source, elapsed: state.elapsed + state.end, end: 0.0})
 
@@ -148,20 +218,25 @@ defmodule ExWebRTC.Player do
     {:stop, :normal, state}
   end
 
-  defp play(state, time, frame) do
-    {packets, payloader} = Payloader.payload(state.payloader, frame)
-    ticks = round(time * state.opts.codec.clock_rate / 1000)
-    timestamp = Bitwise.band(state.timestamp + ticks, 0xFFFFFFFF)
+  defp play(state, index, frame, time) do
+    output = Map.fetch!(state.outputs, index)
+    {packets, payloader} = Payloader.payload(output.payloader, frame)
+    ticks = round(time * output.clock_rate / 1000)
+    timestamp = Bitwise.band(output.timestamp + ticks, 0xFFFFFFFF)
 
-    sequence_number =
-      Enum.reduce(packets, state.sequence_number, fn packet, number ->
-        transmit(state.opts.to, %{packet | sequence_number: number, timestamp: timestamp})
-        Bitwise.band(number + 1, 0xFFFF)
+    {packets, sequence_number} =
+      Enum.map_reduce(packets, output.sequence_number, fn packet, number ->
+        {%{packet | sequence_number: number, timestamp: timestamp},
+         Bitwise.band(number + 1, 0xFFFF)}
       end)
 
-    %{state | payloader: payloader, sequence_number: sequence_number}
+    transmit(output.to, packets)
+    output = %{output | payloader: payloader, sequence_number: sequence_number}
+    %{state | outputs: %{state.outputs | index => output}}
   end
 
-  defp transmit({pc, track_id}, packet), do: PeerConnection.send_rtp(pc, track_id, packet)
-  defp transmit(fun, packet) when is_function(fun, 1), do: fun.(packet)
+  defp transmit({pc, track_id}, packets),
+    do: PeerConnection.send_rtp(pc, for(packet <- packets, do: {track_id, packet}))
+
+  defp transmit(fun, packets) when is_function(fun, 1), do: Enum.each(packets, fun)
 end

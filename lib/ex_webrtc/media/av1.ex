@@ -69,15 +69,25 @@ defmodule ExWebRTC.Media.AV1 do
   """
   @spec parse_keyframe(binary()) :: {:ok, map()} | :error
   def parse_keyframe(unit) when is_binary(unit) do
-    with <<_f::1, _type::4, extension::1, has_size::1, _r::1, rest::binary>> <-
-           sequence_header(unit),
-         <<_extension::binary-size(extension), rest::binary>> <- rest,
-         {:ok, data, _rest} <- data(has_size, rest) do
+    with <<_::binary>> = header <- sequence_header(unit), {:ok, data} <- payload(header) do
       Bits.parse(fn -> sequence(data) end)
     else
       _none -> :error
     end
   end
+
+  @doc "The data of an OBU, behind its headers."
+  @spec payload(binary()) :: {:ok, binary()} | :error
+  def payload(<<_f::1, _type::4, extension::1, has_size::1, _r::1, rest::binary>>) do
+    with <<_extension::binary-size(extension), rest::binary>> <- rest,
+         {:ok, data, _rest} <- data(has_size, rest) do
+      {:ok, data}
+    else
+      _cut_off -> :error
+    end
+  end
+
+  def payload(_obu), do: :error
 
   # Section 5.5.1.
   defp sequence(bits) do
