@@ -22,7 +22,7 @@ defmodule ExWebRTC.PropertyTest do
   test "the same seed generates the same values" do
     run = fn ->
       test = self()
-      Property.check([:proper_types.binary()], &send(test, {:value, &1}), {1, 2, 3})
+      Property.check([:proper_types.binary()], &send(test, {:value, &1}), seed: {1, 2, 3})
       received([])
     end
 

@@ -10,7 +10,7 @@ defmodule ExWebRTC.Property do
 
   The body is a boolean, or an ExUnit assertion that raises. A failure shows the shrunk
   counterexample and the seed; `PROPERTY_SEED=a,b,c` runs with that seed again, and
-  `PROPERTY_RUNS=n` sets the number of cases (200 by default).
+  `PROPERTY_RUNS=n` sets the number of cases (200 by default, or the option `runs`).
 
   PropEr comes from Debian's `erlang-proper`. Where the code path lacks it, it is looked for beside
   the libraries of OTP.
@@ -20,27 +20,32 @@ defmodule ExWebRTC.Property do
 
   defmacro __using__(_opts) do
     quote do
-      import ExWebRTC.Property, only: [property: 3]
+      import ExWebRTC.Property, only: [property: 3, property: 4]
       require ExWebRTC.Property
     end
   end
 
   @doc "Defines a test that checks the body for many values of the generators, `name <- generator`."
-  defmacro property(name, generators, do: body) do
+  defmacro property(name, generators, opts \\ [], do: body) do
     variables = for {:<-, _meta, [variable, _generator]} <- generators, do: variable
     types = for {:<-, _meta, [_variable, generator]} <- generators, do: generator
 
     quote do
       test unquote(name) do
-        ExWebRTC.Property.check(unquote(types), fn unquote(variables) -> unquote(body) end)
+        ExWebRTC.Property.check(
+          unquote(types),
+          fn unquote(variables) -> unquote(body) end,
+          unquote(opts)
+        )
       end
     end
   end
 
   @doc false
-  @spec check([term()], ([term()] -> term()), {integer(), integer(), integer()}) :: :ok
-  def check(types, fun, seed \\ seed()) do
+  @spec check([term()], ([term()] -> term()), keyword()) :: :ok
+  def check(types, fun, opts \\ []) do
     load_proper!()
+    seed = opts[:seed] || seed()
 
     # PropEr has no option for the seed, but runs its set-up in the process that generates.
     property =
@@ -50,7 +55,7 @@ defmodule ExWebRTC.Property do
          fn -> :ok end
        end, :proper.forall(types, &holds?(fun, &1))}
 
-    case :proper.quickcheck(property, [:quiet, :long_result, {:numtests, runs()}]) do
+    case :proper.quickcheck(property, [:quiet, :long_result, {:numtests, runs(opts)}]) do
       true -> :ok
       {:error, reason} -> raise "PropEr could not check the property: #{inspect(reason)}"
       [counterexample | _] -> fail(fun, counterexample, seed)
@@ -84,7 +89,12 @@ defmodule ExWebRTC.Property do
       """
   end
 
-  defp runs, do: String.to_integer(System.get_env("PROPERTY_RUNS") || "#{@default_runs}")
+  defp runs(opts) do
+    case System.get_env("PROPERTY_RUNS") do
+      nil -> Keyword.get(opts, :runs, @default_runs)
+      text -> String.to_integer(text)
+    end
+  end
 
   defp seed do
     case System.get_env("PROPERTY_SEED") do
