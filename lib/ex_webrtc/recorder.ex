@@ -20,7 +20,11 @@ defmodule ExWebRTC.Recorder do
 
   Packets are put in order, frames are put together, and a file begins when each of its tracks has
   brought a frame, for video a keyframe, but no later than `sync_wait`. A track that comes later gets a
-  file of its own, and so does each layer of a simulcast track.
+  file of its own, and so does each layer of a simulcast track, and a track whose codec changes from
+  there on.
+
+  VP8, VP9, AV1 and Opus make a WebM file; with H264, H265, PCMU, PCMA or G722 it is Matroska (`.mkv`).
+  Packets of other formats that a track has, such as telephone events, are left out.
 
   ## Time
 
@@ -36,6 +40,15 @@ defmodule ExWebRTC.Recorder do
 
   What was written stays: the file plays up to its last second. When the process ends in another way,
   files are closed first.
+
+  ## When a file cannot be written
+
+  The recorder goes on with the others, and keeps what is in the file. The controlling process is told
+  once for each file:
+
+      {:ex_webrtc_recorder, recorder, {:error, track_ids, location, reason}}
+
+  and the manifest of these tracks has the reason as `error`. The connection has no part in it.
   """
 
   use GenServer
@@ -43,27 +56,28 @@ defmodule ExWebRTC.Recorder do
   require Logger
 
   alias ExWebRTC.MediaStreamTrack
-  alias ExWebRTC.PeerConnection.Configuration
-  alias ExWebRTC.Recorder.{Lane, Output}
+  alias ExWebRTC.Recorder.{Lane, Options, Output}
   alias ExWebRTC.RTCP.SenderReport
   alias ExWebRTC.RTPCodecParameters
 
-  @default_base_dir "./recordings"
-  @default_latency 200
-  @default_sync_wait 2000
   # Layers of simulcast are few (RFC 8853 has no bound, browsers send three).
   @max_lanes 64
+  # A browser changes the codec when it falls back to another encoder; a peer that goes on changing it
+  # must not fill the directory.
+  @max_codec_changes 16
 
   @typedoc """
   - `base_dir`: where the files go; made if it is not there. Default `"./recordings"`
   - `files`: `:per_stream` (default) puts tracks that share a stream id into one file, `:per_track`
     gives each its own
-  - `codecs`: those that payload types mean; default those of a connection without options. After
-    negotiation, `PeerConnection.get_configuration/1` has them.
+  - `codecs`: those that payload types mean; default those that the codec names of a connection's
+    options stand for. After negotiation, `PeerConnection.get_configuration/1` has them.
   - `latency`: milliseconds to wait for packets that are missing; default 200
   - `sync_wait`: milliseconds that a file waits for all of its tracks and their sender reports; default
     2,000
   - `on_start`: called when the process starts, returns tracks as for `add_tracks/2`
+  - `controlling_process`: who is told of files that cannot be written; default the process that
+    starts the recorder
   """
   @type option() ::
           {:base_dir, Path.t()}
@@ -72,6 +86,7 @@ defmodule ExWebRTC.Recorder do
           | {:latency, non_neg_integer()}
           | {:sync_wait, non_neg_integer()}
           | {:on_start, (() -> [track()])}
+          | {:controlling_process, pid()}
 
   @typedoc "A track, on its own or with its codec where payload types do not tell."
   @type track() :: MediaStreamTrack.t() | {MediaStreamTrack.t(), RTPCodecParameters.t()}
@@ -79,7 +94,8 @@ defmodule ExWebRTC.Recorder do
   @typedoc """
   What is recorded, by track id. `location` is the file, the first if layers have several (`locations`
   has them all); it ends in `.mkv` instead of `.webm` once a codec that WebM does not have was seen.
-  `gaps` are stretches with lost frames, in milliseconds of the file.
+  There is no file before a frame was recorded. `gaps` are stretches with lost frames, in milliseconds
+  of the file; `error` is why the file could not be written (any further).
   """
   @type manifest() :: %{
           MediaStreamTrack.id() => %{
@@ -89,44 +105,43 @@ defmodule ExWebRTC.Recorder do
             rid_map: %{MediaStreamTrack.rid() => non_neg_integer()},
             location: Path.t(),
             locations: [Path.t()],
-            gaps: [{non_neg_integer(), non_neg_integer()}]
+            gaps: [{non_neg_integer(), non_neg_integer()}],
+            error: term()
           }
         }
 
-  @doc "Starts a recorder. An unknown option raises."
+  @doc """
+  Starts a recorder. An unknown option raises. Errors: why `base_dir` cannot be made.
+  """
   @spec start_link([option()], GenServer.options()) :: GenServer.on_start()
   def start_link(opts \\ [], gen_server_opts \\ []),
-    do: GenServer.start_link(__MODULE__, options!(opts), gen_server_opts)
+    do: GenServer.start_link(__MODULE__, Options.parse!(opts), gen_server_opts)
 
   @doc "As `start_link/2`, without a link."
   @spec start([option()], GenServer.options()) :: GenServer.on_start()
   def start(opts \\ [], gen_server_opts \\ []),
-    do: GenServer.start(__MODULE__, options!(opts), gen_server_opts)
+    do: GenServer.start(__MODULE__, Options.parse!(opts), gen_server_opts)
 
   @doc "For supervisors: `{ExWebRTC.Recorder, [options, gen_server_options]}`."
   @spec child_spec([term()]) :: Supervisor.child_spec()
   def child_spec(args), do: %{id: __MODULE__, start: {__MODULE__, :start_link, args}}
 
-  defp options!(opts) do
-    opts =
-      Keyword.validate!(opts,
-        base_dir: @default_base_dir,
-        files: :per_stream,
-        codecs: Configuration.default_audio_codecs() ++ Configuration.default_video_codecs(),
-        latency: @default_latency,
-        sync_wait: @default_sync_wait,
-        on_start: nil
-      )
-
-    if opts[:files] not in [:per_stream, :per_track],
-      do: raise(ArgumentError, "expected :files to be :per_stream or :per_track")
-
-    Map.new(opts)
-  end
-
-  @doc "Begins to record tracks. Those that are recorded already are left as they are."
+  @doc """
+  Begins to record tracks; also while others are being recorded. Those that are recorded already are
+  left as they are.
+  """
   @spec add_tracks(GenServer.server(), [track()]) :: {:ok, manifest()}
-  def add_tracks(recorder, tracks), do: GenServer.call(recorder, {:add_tracks, tracks})
+  def add_tracks(recorder, tracks),
+    do: GenServer.call(recorder, {:add_tracks, Enum.map(tracks, &track!/1)})
+
+  # With its codec, or without.
+  defp track!(%MediaStreamTrack{} = track), do: {track, nil}
+
+  defp track!({%MediaStreamTrack{}, %RTPCodecParameters{}} = entry), do: entry
+
+  defp track!(other) do
+    raise ArgumentError, "expected a track, or a track and its codec, got: #{inspect(other)}"
+  end
 
   @doc """
   Records a packet. `recv_time` is when it arrived, in milliseconds of the monotonic clock. Never
@@ -154,7 +169,8 @@ defmodule ExWebRTC.Recorder do
     do: GenServer.cast(recorder, {:rtcp, packets})
 
   @doc """
-  Ends tracks. A file is closed when all of its tracks have ended.
+  Ends tracks. A file is closed when all of its tracks have ended. If one of them is not recorded, none
+  is ended.
 
   The last element is for drop-in use: where files are uploaded, it names the upload.
   """
@@ -173,7 +189,7 @@ defmodule ExWebRTC.Recorder do
     with :ok <- File.mkdir_p(opts.base_dir) do
       state = %{opts: opts, tracks: %{}, lanes: %{}, outputs: %{}, homes: %{}, wall: %{}, next: 0}
       tracks = if opts.on_start, do: opts.on_start.(), else: []
-      {:ok, add(state, tracks)}
+      {:ok, add(state, Enum.map(tracks, &track!/1))}
     else
       {:error, reason} -> {:stop, reason}
     end
@@ -182,14 +198,13 @@ defmodule ExWebRTC.Recorder do
   @impl true
   def handle_call({:add_tracks, tracks}, _from, state) do
     state = add(state, tracks)
-    {:reply, {:ok, manifest(state, Enum.map(tracks, &track(&1).id))}, state}
+    {:reply, {:ok, manifest(state, Enum.map(tracks, &elem(&1, 0).id))}, state}
   end
 
   def handle_call({:end_tracks, ids}, _from, state) do
     if Enum.all?(ids, &is_map_key(state.tracks, &1)) do
-      state = flush(state, ids)
-      manifest = manifest(state, ids)
-      {:reply, {:ok, manifest, nil}, state |> forget(ids) |> close_finished()}
+      state = state |> flush(ids) |> close_files_of(&(elem(&1, 0) in ids))
+      {:reply, {:ok, manifest(state, ids), nil}, forget(state, ids)}
     else
       {:reply, {:error, :track_not_found}, state}
     end
@@ -198,15 +213,12 @@ defmodule ExWebRTC.Recorder do
   @impl true
   def handle_cast({:record, {track_id, _rid} = key, packet, recv_time}, state)
       when is_map_key(state.tracks, track_id) do
-    case lane(state, key, packet) do
-      {:ok, state} ->
-        lane = Map.fetch!(state.lanes, key)
-
-        {:noreply,
-         lane |> Lane.insert(packet, recv_time, written?(state, key)) |> take(state, key)}
-
-      :error ->
-        {:noreply, state}
+    with nil <- Map.fetch!(state.tracks, track_id).error,
+         {:ok, packet, state} <- lane(state, key, packet) do
+      lane = Map.fetch!(state.lanes, key)
+      {:noreply, lane |> Lane.insert(packet, recv_time, written?(state, key)) |> take(state, key)}
+    else
+      _failed_or_unknown -> {:noreply, state}
     end
   end
 
@@ -240,25 +252,19 @@ defmodule ExWebRTC.Recorder do
 
   ## Tracks and files
 
-  defp track({%MediaStreamTrack{} = track, _codec}), do: track
-  defp track(%MediaStreamTrack{} = track), do: track
-
-  defp codec({_track, codec}), do: codec
-  defp codec(_track), do: nil
-
   defp add(state, tracks) do
-    new = for entry <- tracks, not is_map_key(state.tracks, track(entry).id), do: entry
+    new = for {track, _codec} = entry <- tracks, not is_map_key(state.tracks, track.id), do: entry
 
     entries =
-      Map.new(new, fn entry ->
-        {track(entry).id,
-         %{track: track(entry), codec: codec(entry), start_time: DateTime.utc_now()}}
+      Map.new(new, fn {track, codec} ->
+        {track.id,
+         %{track: track, codec: codec, start_time: DateTime.utc_now(), past: [], error: nil}}
       end)
 
     state = %{state | tracks: Map.merge(state.tracks, entries)}
 
     new
-    |> Enum.map(&track/1)
+    |> Enum.map(&elem(&1, 0))
     # Layers get their files when they come.
     |> Enum.filter(&(&1.rids in [nil, []]))
     |> Enum.group_by(&group(&1, state.opts.files))
@@ -275,8 +281,9 @@ defmodule ExWebRTC.Recorder do
     number = state.next
     {id, rid} = hd(keys)
     unique = System.system_time(:millisecond)
-    name = Enum.join(["#{unique}", "#{id}" | List.wrap(rid)], "-")
-    path = Path.join(state.opts.base_dir, name)
+    # A rid is the peer's word: what RFC 8852 does not allow has no place in a path.
+    layer = for rid <- List.wrap(rid), do: String.replace(rid, ~r/[^A-Za-z0-9_-]/, "_")
+    path = Path.join(state.opts.base_dir, Enum.join([unique, number, id | layer], "-"))
     output = Output.new(path, keys, System.monotonic_time(:millisecond))
 
     %{
@@ -287,18 +294,24 @@ defmodule ExWebRTC.Recorder do
     }
   end
 
-  # The lane of a track begins with its first packet, which says the codec.
-  defp lane(%{lanes: lanes} = state, key, _packet) when is_map_key(lanes, key), do: {:ok, state}
+  # The lane of a track begins with its first packet, which says the codec. The packet comes back as it
+  # goes into the lane.
+  defp lane(%{lanes: lanes} = state, key, packet) when is_map_key(lanes, key) do
+    case meaning(state, key, packet) do
+      :media -> {:ok, packet, state}
+      # Only its place in the sequence matters.
+      :other -> {:ok, %{packet | payload: ""}, state}
+      :codec_changed -> state |> leave_file(key) |> lane(key, packet)
+    end
+  end
 
   defp lane(state, {track_id, _rid} = key, packet) when map_size(state.lanes) < @max_lanes do
-    codec =
-      Map.fetch!(state.tracks, track_id).codec ||
-        Enum.find(state.opts.codecs, &(&1.payload_type == packet.payload_type))
+    codec = Map.fetch!(state.tracks, track_id).codec || codec_of(state, packet)
 
     with %RTPCodecParameters{} <- codec,
-         {:ok, lane} <- Lane.new(codec, state.opts.latency) do
+         {:ok, lane} <- Lane.new(codec, packet.payload_type, state.opts.latency) do
       state = if is_map_key(state.homes, key), do: state, else: add_output(state, [key])
-      {:ok, %{state | lanes: Map.put(state.lanes, key, lane)}}
+      {:ok, packet, %{state | lanes: Map.put(state.lanes, key, lane)}}
     else
       # Retransmission or redundancy formats, or none of the codecs.
       _unknown -> :error
@@ -306,6 +319,46 @@ defmodule ExWebRTC.Recorder do
   end
 
   defp lane(_state, _key, _packet), do: :error
+
+  defp codec_of(state, packet),
+    do: Enum.find(state.opts.codecs, &(&1.payload_type == packet.payload_type))
+
+  defp meaning(state, {track_id, _rid} = key, packet) do
+    lane = Map.fetch!(state.lanes, key)
+    track = Map.fetch!(state.tracks, track_id)
+    codec = codec_of(state, packet)
+
+    cond do
+      packet.payload_type == lane.payload_type -> :media
+      track.codec != nil or codec == nil or not Lane.media?(codec) -> :other
+      same_codec?(codec, lane.codec) -> :media
+      length(track.past) < @max_codec_changes -> :codec_changed
+      true -> :other
+    end
+  end
+
+  defp same_codec?(one, other),
+    do: String.downcase(one.mime_type) == String.downcase(other.mime_type)
+
+  # What is in the file stays there; the track goes on elsewhere.
+  defp leave_file(state, {track_id, _rid} = key) do
+    state = flush_lanes(state, [key])
+    number = Map.fetch!(state.homes, key)
+    state = state |> open(number) |> close_files_of(&(&1 == key))
+    output = Map.fetch!(state.outputs, number)
+    # Before the first frame there is no file.
+    past = if output.origin, do: [Output.location(output)], else: []
+    entry = Map.update!(Map.fetch!(state.tracks, track_id), :past, &(&1 ++ past))
+    outputs = Map.put(state.outputs, number, Output.leave(output, key))
+
+    drop_unused(%{
+      state
+      | tracks: Map.put(state.tracks, track_id, entry),
+        lanes: Map.delete(state.lanes, key),
+        homes: Map.delete(state.homes, key),
+        outputs: outputs
+    })
+  end
 
   defp written?(state, key), do: state.outputs |> Map.fetch!(state.homes[key]) |> Output.open?()
 
@@ -317,9 +370,6 @@ defmodule ExWebRTC.Recorder do
     number = state.homes[key]
     frames |> Enum.reduce(state, &put(&2, key, &1)) |> open_complete(number)
   end
-
-  # Given up after an error.
-  defp put(%{homes: homes} = state, key, _timed) when not is_map_key(homes, key), do: state
 
   defp put(state, key, timed) do
     number = Map.fetch!(state.homes, key)
@@ -344,38 +394,45 @@ defmodule ExWebRTC.Recorder do
   # A full disk must not end the recordings on others.
   defp failed(state, number, reason) do
     output = Map.fetch!(state.outputs, number)
-    Logger.error("recording to #{Output.location(output)} failed: #{inspect(reason)}")
-    Output.close(output)
+    location = Output.location(output)
+    Logger.error("recording to #{location} failed: #{inspect(reason)}")
     keys = for {key, ^number} <- state.homes, do: key
+    ids = keys |> Enum.map(&elem(&1, 0)) |> Enum.uniq() |> Enum.sort()
+
+    send(
+      state.opts.controlling_process,
+      {:ex_webrtc_recorder, self(), {:error, ids, location, reason}}
+    )
 
     %{
       state
-      | tracks: Map.drop(state.tracks, Enum.map(keys, &elem(&1, 0))),
+      | tracks:
+          Map.new(state.tracks, fn {id, track} ->
+            {id, if(id in ids, do: %{track | error: reason}, else: track)}
+          end),
         lanes: Map.drop(state.lanes, keys),
-        homes: Map.drop(state.homes, keys),
-        outputs: Map.delete(state.outputs, number)
+        outputs: Map.put(state.outputs, number, Output.fail(output))
     }
   end
-
-  defp open_complete(%{outputs: outputs} = state, number) when not is_map_key(outputs, number),
-    do: state
 
   defp open_complete(state, number) do
     output = Map.fetch!(state.outputs, number)
 
-    if not Output.open?(output) and Output.complete?(output) and synchronized?(state, output),
+    if Output.waiting?(output) and Output.complete?(output) and synchronized?(state, output),
       do: open(state, number),
       else: state
   end
 
-  defp synchronized?(_state, %{keys: [_one]}), do: true
-
-  defp synchronized?(state, output),
-    do: Enum.all?(output.keys, &Lane.synchronized?(Map.fetch!(state.lanes, &1)))
+  defp synchronized?(state, output) do
+    case for key <- output.keys, lane = state.lanes[key], do: lane do
+      [_one] -> true
+      lanes -> Enum.all?(lanes, &Lane.synchronized?/1)
+    end
+  end
 
   defp open(state, number) do
     case Map.fetch(state.outputs, number) do
-      {:ok, output} -> if Output.open?(output), do: state, else: open(state, number, output)
+      {:ok, output} -> if Output.waiting?(output), do: open(state, number, output), else: state
       :error -> state
     end
   end
@@ -427,64 +484,73 @@ defmodule ExWebRTC.Recorder do
   # What waits for packets that are missing, and then files that wait for other tracks.
   defp flush(state, ids) do
     keys = for {{id, _rid} = key, _lane} <- state.lanes, id in ids, do: key
-
-    state =
-      Enum.reduce(keys, state, fn key, state ->
-        case state.lanes do
-          %{^key => lane} -> lane |> Lane.flush(written?(state, key)) |> take(state, key)
-          # Its file could not be written.
-          _given_up -> state
-        end
-      end)
+    state = flush_lanes(state, keys)
 
     for(key <- keys, number = state.homes[key], do: number)
     |> Enum.uniq()
     |> Enum.reduce(state, &open(&2, &1))
   end
 
+  defp flush_lanes(state, keys) do
+    Enum.reduce(keys, state, fn key, state ->
+      case state.lanes do
+        %{^key => lane} -> lane |> Lane.flush(written?(state, key)) |> take(state, key)
+        # Its file could not be written.
+        _given_up -> state
+      end
+    end)
+  end
+
   defp forget(state, ids) do
     keep = fn {{id, _rid}, _value} -> id not in ids end
 
-    %{
+    drop_unused(%{
       state
       | tracks: Map.drop(state.tracks, ids),
         lanes: state.lanes |> Enum.filter(keep) |> Map.new(),
         homes: state.homes |> Enum.filter(keep) |> Map.new()
-    }
+    })
   end
 
-  defp close_finished(state) do
-    used = state.homes |> Map.values() |> MapSet.new()
+  # Those that no other track is in.
+  defp close_files_of(state, theirs?) do
+    users = Enum.group_by(state.homes, fn {_key, number} -> number end, fn {key, _} -> key end)
 
-    {open, finished} = Enum.split_with(state.outputs, fn {number, _output} -> number in used end)
-
-    for {_number, output} <- finished do
-      with {:error, reason} <- Output.close(output) do
-        Logger.error("closing #{Output.location(output)} failed: #{inspect(reason)}")
-      end
+    for {number, keys} <- users, Enum.all?(keys, theirs?), reduce: state do
+      state ->
+        case Output.close(Map.fetch!(state.outputs, number)) do
+          :ok -> state
+          {:error, reason} -> failed(state, number, reason)
+        end
     end
+  end
 
-    %{state | outputs: Map.new(open), wall: Map.take(state.wall, MapSet.to_list(used))}
+  defp drop_unused(state) do
+    used = Map.values(state.homes)
+    %{state | outputs: Map.take(state.outputs, used), wall: Map.take(state.wall, used)}
   end
 
   defp manifest(state, ids) do
     for id <- ids, is_map_key(state.tracks, id), into: %{} do
-      %{track: track, start_time: start_time} = Map.fetch!(state.tracks, id)
+      %{track: track} = entry = Map.fetch!(state.tracks, id)
 
       homes =
         for {{^id, rid}, number} <- state.homes, do: {rid, Map.fetch!(state.outputs, number)}
 
-      locations = homes |> Enum.sort_by(&elem(&1, 0)) |> Enum.map(&Output.location(elem(&1, 1)))
+      locations =
+        entry.past ++
+          (homes |> Enum.sort_by(&elem(&1, 0)) |> Enum.map(&Output.location(elem(&1, 1))))
 
       {id,
        %{
-         start_time: start_time,
+         start_time: entry.start_time,
          kind: track.kind,
          streams: track.streams,
          rid_map: track.rids |> List.wrap() |> Enum.with_index() |> Map.new(),
          location: List.first(locations) || state.opts.base_dir,
          locations: locations,
-         gaps: Enum.flat_map(homes, fn {rid, output} -> gaps(output, {id, rid}) end)
+         gaps: Enum.flat_map(homes, fn {rid, output} -> gaps(output, {id, rid}) end),
+         error: entry.error
        }}
     end
   end

@@ -83,6 +83,15 @@ defmodule ExWebRTC.FFmpeg do
     end
   end
 
+  @doc "The decoded sound, as samples of 16 bits."
+  @spec pcm(Path.t()) :: binary()
+  def pcm(path) do
+    {samples, 0} =
+      System.cmd("ffmpeg", ~w(-nostdin -loglevel error -i #{path} -map 0:a -f s16le -))
+
+    samples
+  end
+
   @doc "Entries that ffprobe shows, as a map of texts."
   @spec probe(Path.t(), String.t(), [String.t()]) :: [%{String.t() => String.t()}]
   def probe(path, entries, options \\ []) do

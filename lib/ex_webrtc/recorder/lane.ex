@@ -8,34 +8,43 @@ defmodule ExWebRTC.Recorder.Lane do
 
   @type t() :: %__MODULE__{}
 
-  # `lost` is how much of the jitter buffer's count has been told as a gap.
-  @enforce_keys [:codec, :jitter_buffer, :depayloader, :timeline]
-  defstruct @enforce_keys ++ [lost: 0, last_time: nil]
+  # `payload_type` is that of the first packet. `arrival` is when the last packet came; `lost` is how
+  # much of the jitter buffer's count has been told as a gap.
+  @enforce_keys [:codec, :payload_type, :jitter_buffer, :depayloader, :timeline]
+  defstruct @enforce_keys ++ [arrival: nil, lost: 0, last_time: nil]
 
   @typedoc "A frame, its time, and the time since which packets are missing before it, if any."
   @type timed() :: {Frame.t(), float(), gap :: float() | nil}
 
-  @spec new(RTPCodecParameters.t(), non_neg_integer()) :: {:ok, t()} | :error
-  def new(codec, latency) do
-    case Depayloader.new(codec) do
-      {:ok, depayloader} ->
-        {:ok,
-         %__MODULE__{
-           codec: codec,
-           jitter_buffer: JitterBuffer.new(latency: latency),
-           depayloader: depayloader,
-           timeline: Timeline.new(codec.clock_rate)
-         }}
-
-      {:error, :no_depayloader_for_codec} ->
-        :error
+  @doc "`:error` for what is no audio or video, such as retransmissions and telephone events."
+  @spec new(RTPCodecParameters.t(), 0..127, non_neg_integer()) :: {:ok, t()} | :error
+  def new(codec, payload_type, latency) do
+    with true <- media?(codec), {:ok, depayloader} <- Depayloader.new(codec) do
+      {:ok,
+       %__MODULE__{
+         codec: codec,
+         payload_type: payload_type,
+         jitter_buffer: JitterBuffer.new(latency: latency),
+         depayloader: depayloader,
+         timeline: Timeline.new(codec.clock_rate)
+       }}
+    else
+      _other_format -> :error
     end
+  end
+
+  @doc "Whether frames of this codec can be in a file."
+  @spec media?(RTPCodecParameters.t()) :: boolean()
+  def media?(codec) do
+    String.downcase(codec.mime_type) != "audio/telephone-event" and
+      match?({:ok, _depayloader}, Depayloader.new(codec))
   end
 
   @doc "Takes a packet. `slew?` says whether frames of the lane are in a file."
   @spec insert(t(), map(), number(), boolean()) :: {[timed()], timer :: integer() | nil, t()}
   def insert(lane, packet, at, slew?) do
-    lane = %{lane | timeline: Timeline.arrived(lane.timeline, packet.timestamp, at)}
+    timeline = Timeline.arrived(lane.timeline, packet.timestamp, at)
+    lane = %{lane | timeline: timeline, arrival: at}
     lane.jitter_buffer |> JitterBuffer.insert(packet) |> frames(lane, slew?)
   end
 
@@ -62,7 +71,7 @@ defmodule ExWebRTC.Recorder.Lane do
   end
 
   defp timed(lane, frame, slew?) do
-    {time, timeline} = Timeline.time(lane.timeline, frame.timestamp, slew?)
+    {time, timeline} = Timeline.time(lane.timeline, frame.timestamp, lane.arrival, slew?)
     lost = JitterBuffer.stats(lane.jitter_buffer).lost
     gap = if lost > lane.lost, do: lane.last_time
 

@@ -17,7 +17,15 @@ defmodule ExWebRTC.Recorder.Output do
   # `tracks` maps the keys that have shown themselves to what the container says about them.
   @enforce_keys [:path, :keys, :since]
   defstruct @enforce_keys ++
-              [writer: nil, tracks: %{}, numbers: %{}, held: [], origin: nil, gaps: [], frames: 0]
+              [
+                writer: nil,
+                failed?: false,
+                tracks: %{},
+                numbers: %{},
+                held: [],
+                origin: nil,
+                gaps: []
+              ]
 
   @doc "`path` is without extension; the keys are those of the tracks."
   @spec new(Path.t(), [key(), ...], integer()) :: t()
@@ -35,6 +43,10 @@ defmodule ExWebRTC.Recorder.Output do
   @spec open?(t()) :: boolean()
   def open?(output), do: output.writer != nil
 
+  @doc "Whether the file is still to begin."
+  @spec waiting?(t()) :: boolean()
+  def waiting?(output), do: output.writer == nil and not output.failed?
+
   @doc "Whether nothing more is needed to write the file than a decision."
   @spec complete?(t()) :: boolean()
   def complete?(output), do: Enum.all?(output.keys, &is_map_key(output.tracks, &1))
@@ -44,6 +56,8 @@ defmodule ExWebRTC.Recorder.Output do
   """
   @spec put(t(), key(), map(), {Frame.t(), float(), float() | nil}) ::
           {:ok, t()} | :late | {:error, term()}
+  def put(%{failed?: true} = output, _key, _codec, _timed), do: {:ok, output}
+
   def put(%{writer: nil} = output, key, codec, {frame, _time, _gap} = timed) do
     output = describe(output, key, codec, frame)
 
@@ -115,7 +129,7 @@ defmodule ExWebRTC.Recorder.Output do
     options = [keyframe?: frame.keyframe?]
 
     with {:ok, writer} <- WebM.Writer.write(output.writer, number, frame.data, at, options) do
-      output = %{output | writer: writer, frames: output.frames + 1}
+      output = %{output | writer: writer}
       {:ok, if(gap, do: mark(output, number, gap, at), else: output)}
     end
   end
@@ -129,6 +143,20 @@ defmodule ExWebRTC.Recorder.Output do
   @doc "Gaps as `{number of the track, from, to}` in ms of the file, in their order."
   @spec gaps(t()) :: [{pos_integer(), non_neg_integer(), non_neg_integer()}]
   def gaps(output), do: Enum.reverse(output.gaps)
+
+  @doc "Nothing more comes of this track; the file does not wait for it."
+  @spec leave(t(), key()) :: t()
+  def leave(%{writer: nil} = output, key) when not is_map_key(output.tracks, key),
+    do: %{output | keys: List.delete(output.keys, key)}
+
+  def leave(output, _key), do: output
+
+  @doc "Gives the file up. What was written stays."
+  @spec fail(t()) :: t()
+  def fail(output) do
+    if output.writer, do: WebM.Writer.abandon(output.writer)
+    %{output | writer: nil, failed?: true, held: []}
+  end
 
   @spec close(t()) :: :ok | {:error, term()}
   def close(%{writer: nil}), do: :ok

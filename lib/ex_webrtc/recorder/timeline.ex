@@ -11,41 +11,57 @@ defmodule ExWebRTC.Recorder.Timeline do
 
   # A frame is moved by at most this much once frames are in the file, so that none goes back.
   @slew_ms 1.0
+  # Timestamps or reports that are so far from when packets arrive are those of another source, or made
+  # up: networks delay by seconds at most.
+  @max_deviation_ms 10_000
+  # How fast the comparison with arrivals follows clocks that drift apart: over about so many frames.
+  @drift_frames 1024
 
+  # `offset` is what the media clock lacks to the recorder's, `target` what it is on its way to, `anchor`
+  # what arrivals say.
   @type t() :: %__MODULE__{
           clock_rate: pos_integer(),
           last: integer() | nil,
           offset: float(),
           target: float(),
+          anchor: float(),
           report: {wall :: float(), rtp :: 0..0xFFFFFFFF} | nil
         }
 
   @enforce_keys [:clock_rate]
-  defstruct @enforce_keys ++ [last: nil, offset: 0.0, target: 0.0, report: nil]
+  defstruct @enforce_keys ++ [last: nil, offset: 0.0, target: 0.0, anchor: 0.0, report: nil]
 
   @spec new(pos_integer()) :: t()
   def new(clock_rate), do: %__MODULE__{clock_rate: clock_rate}
 
   @doc "Anchors the timestamps at the first packet."
   @spec arrived(t(), 0..0xFFFFFFFF, number()) :: t()
-  def arrived(%{last: nil} = timeline, timestamp, at) do
-    offset = at - timestamp * 1000 / timeline.clock_rate
-    %{timeline | last: timestamp, offset: offset, target: offset}
-  end
-
+  def arrived(%{last: nil} = timeline, timestamp, at), do: anchor(timeline, timestamp, at)
   def arrived(timeline, _timestamp, _at), do: timeline
 
-  @doc """
-  The time of a frame. Timestamps go on over their wrap. With `slew?` a correction is made in small
-  steps.
-  """
-  @spec time(t(), 0..0xFFFFFFFF, boolean()) :: {float(), t()}
-  def time(%{last: last} = timeline, timestamp, slew?) when last != nil do
-    extended = extend(last, timestamp)
-    offset = if slew?, do: step(timeline.offset, timeline.target), else: timeline.target
+  defp anchor(timeline, extended, at) do
+    offset = at - extended * 1000 / timeline.clock_rate
+    %{timeline | last: extended, offset: offset, target: offset, anchor: offset}
+  end
 
-    {offset + extended * 1000 / timeline.clock_rate,
-     %{timeline | last: max(extended, last), offset: offset}}
+  @doc """
+  The time of a frame that arrived by `at`. Timestamps go on over their wrap; those that jump begin
+  anew at `at`. With `slew?` a correction is made in small steps.
+  """
+  @spec time(t(), 0..0xFFFFFFFF, number(), boolean()) :: {float(), t()}
+  def time(%{last: last} = timeline, timestamp, at, slew?) when last != nil do
+    extended = extend(last, timestamp)
+    media = extended * 1000 / timeline.clock_rate
+    deviation = at - (timeline.anchor + media)
+
+    if abs(deviation) > @max_deviation_ms do
+      {at * 1.0, anchor(timeline, extended, at)}
+    else
+      offset = if slew?, do: step(timeline.offset, timeline.target), else: timeline.target
+      anchor = timeline.anchor + deviation / @drift_frames
+
+      {offset + media, %{timeline | last: max(extended, last), offset: offset, anchor: anchor}}
+    end
   end
 
   defp step(offset, target) when target > offset, do: min(target, offset + @slew_ms)
@@ -68,11 +84,17 @@ defmodule ExWebRTC.Recorder.Timeline do
   def report(timeline, ntp, rtp, wall_offset) do
     wall = ntp * 1000 / 0x100000000
     media = extend(timeline.last, rtp) * 1000 / timeline.clock_rate
-    timeline = %{timeline | report: {wall, rtp}}
+    reported = %{timeline | report: {wall, rtp}}
 
-    case wall_offset do
-      nil -> {timeline.target + media - wall, timeline}
-      wall_offset -> {wall_offset, %{timeline | target: wall + wall_offset - media}}
+    case wall_offset && wall + wall_offset - media do
+      nil ->
+        {timeline.target + media - wall, reported}
+
+      target when abs(target - timeline.anchor) <= @max_deviation_ms ->
+        {wall_offset, %{reported | target: target}}
+
+      _made_up ->
+        {wall_offset, reported}
     end
   end
 end

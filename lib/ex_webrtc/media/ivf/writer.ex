@@ -5,6 +5,7 @@ defmodule ExWebRTC.Media.IVF.Writer do
   """
 
   alias ExWebRTC.Media.IVF.{Frame, Header}
+  alias ExWebRTC.Media.NewFile
 
   # Where the number of frames is in the header.
   @count_position 24
@@ -56,8 +57,7 @@ defmodule ExWebRTC.Media.IVF.Writer do
       num_frames: opts[:num_frames]
     }
 
-    with {:ok, file} <- :file.open(path, [:write, :raw, :binary]),
-         :ok <- :file.write(file, Header.encode(header)),
+    with {:ok, file} <- NewFile.create(path, Header.encode(header)),
          do: {:ok, %__MODULE__{file: file, step: opts[:num_frames]}}
   end
 
@@ -88,9 +88,11 @@ defmodule ExWebRTC.Media.IVF.Writer do
          do: :ok
   end
 
-  @doc "Writes the number of frames to the header and closes the file."
+  @doc "Writes the number of frames to the header and closes the file, also if that fails."
   @spec close(t()) :: :ok | {:error, term()}
   def close(%__MODULE__{} = writer) do
-    with :ok <- write_count(writer, writer.written), do: :file.close(writer.file)
+    result = write_count(writer, writer.written)
+    closed = :file.close(writer.file)
+    if result == :ok, do: closed, else: result
   end
 end

@@ -5,6 +5,7 @@ defmodule ExWebRTC.Media.Ogg.Writer do
   `close/1` writes the last page; without it the file lacks up to a second.
   """
 
+  alias ExWebRTC.Media.NewFile
   alias ExWebRTC.Media.Ogg.Page
   alias ExWebRTC.Media.Opus
 
@@ -38,16 +39,20 @@ defmodule ExWebRTC.Media.Ogg.Writer do
   def open(path, opts \\ []) do
     opts = Keyword.validate!(opts, sample_rate: 48_000, channel_count: 1, pre_skip: 0)
 
-    with {:ok, file} <- :file.open(path, [:write, :raw, :binary]) do
-      writer = %__MODULE__{file: file, serial: :rand.uniform(0xFFFFFFFF)}
-      head = Opus.head(opts[:channel_count], opts[:pre_skip], opts[:sample_rate])
-      vendor = "ExWebRTC"
-      tags = <<"OpusTags", byte_size(vendor)::little-32, vendor::binary, 0::little-32>>
+    serial = :rand.uniform(0xFFFFFFFF)
+    head = Opus.head(opts[:channel_count], opts[:pre_skip], opts[:sample_rate])
+    vendor = "ExWebRTC"
+    tags = <<"OpusTags", byte_size(vendor)::little-32, vendor::binary, 0::little-32>>
+    page = %Page{granule: 0, serial: serial, number: 0, packets: []}
 
-      # Each header has pages of its own (RFC 7845 section 3).
-      with {:ok, writer} <- write_page(%{writer | packets: [head]}, first?: true),
-           do: write_page(%{writer | packets: [tags]}, [])
-    end
+    # Each header has pages of its own (RFC 7845 section 3).
+    headers = [
+      Page.encode(%{page | first?: true, packets: [head]}),
+      Page.encode(%{page | number: 1, packets: [tags]})
+    ]
+
+    with {:ok, file} <- NewFile.create(path, headers),
+         do: {:ok, %__MODULE__{file: file, serial: serial, number: 2}}
   end
 
   @doc "Writes a packet. Error: `:invalid_packet` for what is not Opus."
@@ -101,9 +106,11 @@ defmodule ExWebRTC.Media.Ogg.Writer do
     end
   end
 
-  @doc "Writes what is left and closes the file."
+  @doc "Writes what is left and closes the file, also if that fails."
   @spec close(t()) :: :ok | {:error, term()}
   def close(%__MODULE__{} = writer) do
-    with {:ok, writer} <- write_page(writer, last?: true), do: :file.close(writer.file)
+    result = write_page(writer, last?: true)
+    closed = :file.close(writer.file)
+    with {:ok, _writer} <- result, do: closed
   end
 end

@@ -4,6 +4,7 @@ defmodule ExWebRTC.Media.WAV.Writer do
   that was not closed can be played as well.
   """
 
+  alias ExWebRTC.Media.NewFile
   alias ExWebRTC.Media.WAV.Header
 
   # Bytes before the samples: RIFF, the format chunk with its extension size, the fact chunk, and the
@@ -49,8 +50,7 @@ defmodule ExWebRTC.Media.WAV.Writer do
       <<0::16, "fact", 4::little-32, 0::little-32, "data", 0::little-32>>
     ]
 
-    with {:ok, file} <- :file.open(path, [:write, :raw, :binary]),
-         :ok <- :file.write(file, start),
+    with {:ok, file} <- NewFile.create(path, start),
          do: {:ok, %__MODULE__{file: file, header: header}}
   end
 
@@ -86,9 +86,11 @@ defmodule ExWebRTC.Media.WAV.Writer do
          do: {:ok, %{writer | stated: size}}
   end
 
-  @doc "Writes the sizes and closes the file."
+  @doc "Writes the sizes and closes the file, also if that fails."
   @spec close(t()) :: :ok | {:error, term()}
   def close(%__MODULE__{} = writer) do
-    with {:ok, writer} <- state_size(writer), do: :file.close(writer.file)
+    result = state_size(writer)
+    closed = :file.close(writer.file)
+    with {:ok, _writer} <- result, do: closed
   end
 end

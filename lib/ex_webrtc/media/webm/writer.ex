@@ -18,6 +18,7 @@ defmodule ExWebRTC.Media.WebM.Writer do
   program that was killed plays up to its last second. What `close/1` adds is the index (`Cues`).
   """
 
+  alias ExWebRTC.Media.NewFile
   alias ExWebRTC.Media.WebM.{EBML, Track}
 
   @cluster_ms 700
@@ -61,8 +62,8 @@ defmodule ExWebRTC.Media.WebM.Writer do
     info_at = segment + @seek_head_room
     tracks_at = info_at + byte_size(info)
 
-    with {:ok, file} <- :file.open(path, [:write, :raw, :binary]),
-         :ok <- :file.write(file, [head, EBML.void(@seek_head_room), info, track_element]) do
+    with {:ok, file} <-
+           NewFile.create(path, [head, EBML.void(@seek_head_room), info, track_element]) do
       {:ok,
        %__MODULE__{
          file: file,
@@ -200,20 +201,28 @@ defmodule ExWebRTC.Media.WebM.Writer do
   defp due?([], _start), do: true
   defp due?([{time, _number, _position} | _], start), do: start - time >= @audio_cue_ms
 
+  @doc "Closes the file as it is, for one that cannot be written any further."
+  @spec abandon(t()) :: :ok | {:error, term()}
+  def abandon(%__MODULE__{file: file}), do: :file.close(file)
+
   @doc """
-  Writes what is left and the index, and closes the file. Option: `tags`, a map of names and texts
-  about the file.
+  Writes what is left and the index, and closes the file, also if that fails. Option: `tags`, a map of
+  names and texts about the file.
   """
   @spec close(t(), tags: %{optional(String.t()) => String.t()}) :: :ok | {:error, term()}
   def close(%__MODULE__{} = writer, opts \\ []) do
-    with {:ok, writer} <- write_rest(writer),
-         {:ok, writer} <- write_part(writer, @cues, cue_points(writer)),
-         {:ok, writer} <- write_part(writer, @tags, tags(Keyword.get(opts, :tags, %{}))),
-         :ok <- overwrite(writer, writer.segment, seek_head(writer)),
-         :ok <-
-           overwrite(writer, writer.segment - 8, EBML.size8(writer.position - writer.segment)),
-         do: :file.close(writer.file)
+    result =
+      with {:ok, writer} <- write_rest(writer),
+           {:ok, writer} <- write_part(writer, @cues, cue_points(writer)),
+           {:ok, writer} <- write_part(writer, @tags, tags(Keyword.get(opts, :tags, %{}))),
+           :ok <- overwrite(writer, writer.segment, seek_head(writer)),
+           do: overwrite(writer, writer.segment - 8, segment_size(writer))
+
+    closed = :file.close(writer.file)
+    if result == :ok, do: closed, else: result
   end
+
+  defp segment_size(writer), do: EBML.size8(writer.position - writer.segment)
 
   defp write_rest(%{blocks: []} = writer), do: {:ok, writer}
 
