@@ -6,8 +6,8 @@ defmodule ExWebRTC.SRTPProfilesTest do
   alias ExWebRTC.PeerConnection
 
   for {profile, cipher} <- [
-        aead_aes_128_gcm: "AEAD_AES_128_GCM",
-        aes128_cm_hmac_sha1_80: "AES_CM_128_HMAC_SHA1_80"
+        aead_aes_128_gcm: "SRTP_AEAD_AES_128_GCM",
+        aes128_cm_hmac_sha1_80: "SRTP_AES128_CM_HMAC_SHA1_80"
       ],
       limited <- [:offerer, :answerer] do
     test "#{profile} is used when the #{limited} has no other" do

@@ -100,8 +100,8 @@ impl SrtpProfile {
     /// The name in the IANA registry, as statistics give it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
-            Self::Aes128CmHmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
+            Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+            Self::Aes128CmHmacSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
         }
     }
 }

@@ -6,11 +6,13 @@ mod world;
 use bytes::Bytes;
 use engine::command::Command;
 use engine::ids::TrackId;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use world::World;
 
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
+const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
 const TRANSPORT_FEEDBACK: u8 = 205;
 const PAYLOAD_FEEDBACK: u8 = 206;
@@ -22,6 +24,42 @@ fn told(world: &World, side: usize, kind: u8, format: Option<u8>) -> Vec<(Option
         packet[1] == kind && format.is_none_or(|format| packet[0] & 0x1f == format)
     });
     packets
+}
+
+/// The chunks of a source description, read strictly (RFC 3550 section 6.5): source and name.
+fn chunks(packet: &[u8]) -> Vec<(u32, Vec<u8>)> {
+    let mut rest = &packet[4..];
+    let mut chunks = Vec::new();
+    for _ in 0..packet[0] & 0x1f {
+        let (source, items) = rest.split_at(4);
+        let name = &items[2..][..usize::from(items[1])];
+        assert_eq!(items[0], 1, "a canonical name");
+        let whole = (4 + 2 + name.len() + 1).next_multiple_of(4);
+        let padding = &rest[4 + 2 + name.len()..whole];
+        assert!(padding.iter().all(|byte| *byte == 0), "{padding:?}");
+        chunks.push((
+            u32::from_be_bytes(source.try_into().unwrap()),
+            name.to_vec(),
+        ));
+        rest = &rest[whole..];
+    }
+    assert!(rest.is_empty(), "nothing is behind the last chunk");
+    chunks
+}
+
+#[test]
+fn sources_are_described_with_null_octets_behind_their_names() {
+    let mut world = World::connected();
+    world.flows(0, 1, 0..5);
+    world.flows(0, 2, 0..5);
+    world.run_for(Duration::from_secs(2));
+    let descriptions = told(&world, 1, SOURCE_DESCRIPTION, None);
+    let sources: BTreeSet<_> = descriptions
+        .iter()
+        .flat_map(|(_, packet)| chunks(packet))
+        .collect();
+    let names: BTreeSet<_> = sources.iter().map(|(_, name)| name).collect();
+    assert_eq!((sources.len(), names.len()), (2, 1));
 }
 
 #[test]

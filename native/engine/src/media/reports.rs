@@ -12,9 +12,6 @@ use rtc_rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc_rtcp::receiver_report::ReceiverReport;
 use rtc_rtcp::reception_report::ReceptionReport;
 use rtc_rtcp::sender_report::SenderReport;
-use rtc_rtcp::source_description::{
-    SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem,
-};
 use rtc_rtcp::transport_feedbacks::transport_layer_nack::{
     TransportLayerNack, nack_pairs_from_sequence_numbers,
 };
@@ -42,11 +39,30 @@ pub(super) fn reporter(outbound: &Outbound) -> u32 {
 
 /// Writes packets as one compound.
 pub(super) fn write(packets: &[Box<dyn Packet>], out: &mut dyn PacketWriter) -> bool {
+    bytes_of(packets).is_some_and(|compound| out.write_rtcp(&compound).is_some())
+}
+
+/// The same with a source description behind the reports, before all others.
+fn write_described(
+    reports: &[Box<dyn Packet>],
+    sources: &[(u32, impl AsRef<str>)],
+    others: &[Box<dyn Packet>],
+    out: &mut dyn PacketWriter,
+) {
+    if let (Some(reports), Some(others)) = (bytes_of(reports), bytes_of(others)) {
+        out.write_rtcp(&[reports.as_ref(), &description(sources), others.as_ref()].concat());
+    }
+}
+
+fn bytes_of(packets: &[Box<dyn Packet>]) -> Option<Bytes> {
+    if packets.is_empty() {
+        return Some(Bytes::new());
+    }
     match rtc_rtcp::packet::marshal(packets) {
-        Ok(compound) => out.write_rtcp(&compound).is_some(),
+        Ok(compound) => Some(compound.into()),
         Err(error) => {
             log::debug!("an RTCP packet of ours could not be written: {error}");
-            false
+            None
         }
     }
 }
@@ -74,31 +90,47 @@ pub(super) fn send_reports(
         let mut block_group = Some(block_group);
         for (mut report, cname) in group {
             report.reports = block_group.take().unwrap_or_default();
-            sources.push(description(report.ssrc, &cname));
+            sources.push((report.ssrc, cname));
             compound.push(Box::new(report));
         }
         if let Some(reports) = block_group {
-            sources.push(description(reporter, cname.as_deref().unwrap_or("-")));
+            sources.push((reporter, cname.clone().unwrap_or_else(|| "-".to_owned())));
             compound.push(Box::new(ReceiverReport {
                 ssrc: reporter,
                 reports,
                 profile_extensions: Bytes::new(),
             }));
         }
-        compound.push(Box::new(SourceDescription { chunks: sources }));
-        write(&compound, out);
+        write_described(&compound, &sources, &[], out);
     }
 }
 
-fn description(source: u32, cname: &str) -> SourceDescriptionChunk {
-    // RFC 3550 section 6.5: an item is at most 255 bytes.
-    let text = cname.as_bytes();
-    let text = Bytes::copy_from_slice(text.get(..255).unwrap_or(text));
-    let items = vec![SourceDescriptionItem {
-        sdes_type: SdesType::SdesCname,
-        text,
-    }];
-    SourceDescriptionChunk { source, items }
+/// The canonical name of each source (RFC 3550 section 6.5). Written here: rtc-rtcp ends a chunk's
+/// padding with its length, as a packet's, where only null octets may stand; aiortc then drops the
+/// whole compound.
+fn description(sources: &[(u32, impl AsRef<str>)]) -> Vec<u8> {
+    const SOURCE_DESCRIPTION: u8 = 202;
+    const CNAME: u8 = 1;
+    // At most 31 sources fit the count.
+    let sources = sources.get(..31).unwrap_or(sources);
+    let mut packet = vec![0x80 | sources.len() as u8, SOURCE_DESCRIPTION, 0, 0];
+    for (ssrc, cname) in sources {
+        // An item is at most 255 bytes.
+        let name = cname.as_ref().as_bytes();
+        let name = name.get(..255).unwrap_or(name);
+        packet.extend(ssrc.to_be_bytes());
+        packet.extend([CNAME, name.len() as u8]);
+        packet.extend(name);
+        // One null octet ends the items, more fill the word.
+        packet.push(0);
+        packet.resize(packet.len().next_multiple_of(4), 0);
+    }
+    // RFC 3550 section 6.4.1: in words, less one. 31 chunks of 264 bytes are 2,047.
+    let words = (packet.len() / 4 - 1) as u16;
+    if let Some(length) = packet.get_mut(2..4) {
+        length.copy_from_slice(&words.to_be_bytes());
+    }
+    packet
 }
 
 fn sender_reports(
@@ -224,10 +256,6 @@ pub(super) fn send_goodbye(outbound: &Outbound, out: &mut dyn PacketWriter) {
         .collect();
     // 31 fit the count field.
     for sources in sent.chunks(31) {
-        let chunks = sources
-            .iter()
-            .map(|(ssrc, cname)| description(*ssrc, cname))
-            .collect();
         let first = sources
             .first()
             .map_or(RECEIVER_ONLY_SSRC, |(ssrc, _)| *ssrc);
@@ -240,13 +268,6 @@ pub(super) fn send_goodbye(outbound: &Outbound, out: &mut dyn PacketWriter) {
             sources: sources.iter().map(|(ssrc, _)| *ssrc).collect(),
             reason: Bytes::new(),
         };
-        write(
-            &[
-                Box::new(report),
-                Box::new(SourceDescription { chunks }),
-                Box::new(goodbye),
-            ],
-            out,
-        );
+        write_described(&[Box::new(report)], sources, &[Box::new(goodbye)], out);
     }
 }

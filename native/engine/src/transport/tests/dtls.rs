@@ -44,7 +44,7 @@ fn a_server_prefers_gcm_even_where_the_client_does_not() {
     assert!(pair.run_until(Duration::from_secs(5), Pair::is_connected));
     assert_eq!(
         pair.a.stat(pair.now, "transport", "srtp_cipher"),
-        Some(json!("AEAD_AES_128_GCM"))
+        Some(json!("SRTP_AEAD_AES_128_GCM"))
     );
 }
 
