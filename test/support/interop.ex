@@ -43,17 +43,18 @@ defmodule ExWebRTC.Interop do
   end
 
   @doc "Starts `test/interop/aiortc/peer.py`; talk to it with `read_line/1` and `write_line/2`."
-  def aiortc(arguments) do
-    Port.open({:spawn_executable, python()}, [
+  def aiortc(arguments), do: python("peer.py", arguments)
+
+  @doc "Starts a program of `test/interop/aiortc`."
+  def python(program, arguments) do
+    Port.open({:spawn_executable, Path.join(@directory, ".venv/bin/python")}, [
       :binary,
       :exit_status,
       :stderr_to_stdout,
       {:line, 1_048_576},
-      {:args, [Path.join(@directory, "aiortc/peer.py") | arguments]}
+      {:args, [Path.join([@directory, "aiortc", program]) | arguments]}
     ])
   end
-
-  defp python, do: Path.join(@directory, ".venv/bin/python")
 
   @doc "Writes a term as a line of JSON."
   def write_line(port, term), do: Port.command(port, [JSON.encode(term), "\n"])

@@ -13,19 +13,25 @@ defmodule ExWebRTC.Interop.Browser do
   # Above the driver's own deadline, which has more to tell.
   @timeout 100_000
 
-  def start_link(_options), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+  @doc "Starts the browser; `within: [command]` runs it inside of another program, such as `ip netns exec`."
+  def start_link(options),
+    do: GenServer.start_link(__MODULE__, options[:within] || [], name: __MODULE__)
 
-  @doc "Runs a scenario of `test/interop/browser/scenarios.mjs`: what it saw, or what went wrong."
+  @doc """
+  Runs a scenario of `test/interop/browser/scenarios.mjs`, or a step of `peer.js`: what it saw, or
+  what went wrong.
+  """
   @spec run(map()) :: {:ok, map()} | {:error, String.t()}
   def run(request), do: GenServer.call(__MODULE__, {:run, request}, @timeout)
 
   @impl true
-  def init(nil) do
+  def init(within) do
     # So that `terminate/2` runs.
     Process.flag(:trap_exit, true)
 
-    options = [:binary, :exit_status, {:line, @max_line}, {:args, [@driver]}]
-    {:ok, Port.open({:spawn_executable, System.find_executable("node")}, options)}
+    [program | arguments] = within ++ ["node", @driver]
+    options = [:binary, :exit_status, {:line, @max_line}, {:args, arguments}]
+    {:ok, Port.open({:spawn_executable, System.find_executable(program)}, options)}
   end
 
   @impl true

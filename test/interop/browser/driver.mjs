@@ -1,7 +1,11 @@
 // Runs scenarios in one Chromium. A line of JSON on stdin, {scenario, base, options}, is answered
 // by one on stdout: {result} with what was seen, or {error}. What is expected of a result stands in
 // the ExUnit test. Ends when stdin does.
+//
+// A test may also drive a connection step by step (peer.js): {open: true} gives the number of a new
+// page; {page, step, options} runs one step there; {close} closes the page.
 
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
 import * as scenarios from "./scenarios.mjs";
@@ -46,7 +50,45 @@ async function run({ scenario, base, options }) {
   }
 }
 
+const peer = readFileSync(new URL("./peer.js", import.meta.url), "utf8");
+const pages = new Map();
+let opened = 0;
+
+// A page that may use the camera, of an origin that no network is needed for.
+async function open() {
+  const context = await browser.newContext({ permissions: ["camera", "microphone"] });
+  await context.route("https://peer.example/", route =>
+    route.fulfill({ contentType: "text/html", body: "<!doctype html><title>peer</title>" }));
+  const page = await context.newPage();
+  await page.goto("https://peer.example/");
+  await page.evaluate(peer);
+  pages.set(++opened, page);
+  return { result: opened };
+}
+
+async function step({ page, step, options }) {
+  const late = new Promise((_done, fail) => {
+    setTimeout(() => fail(new Error(`${step} took longer than ${DEADLINE} ms`)), DEADLINE).unref();
+  });
+  const taken = pages.get(page).evaluate(([step, options]) => window.peer[step](options), [step, options]);
+  return { result: await Promise.race([taken, late]) };
+}
+
+async function answer(request) {
+  try {
+    if (request.open) return await open();
+    if (request.step) return await step(request);
+    if (request.close) {
+      await pages.get(request.close)?.context().close();
+      return { result: pages.delete(request.close) };
+    }
+  } catch (error) {
+    return { error: error.stack };
+  }
+  return run(request);
+}
+
 for await (const line of createInterface({ input: process.stdin })) {
-  console.log(JSON.stringify(await run(JSON.parse(line))));
+  console.log(JSON.stringify(await answer(JSON.parse(line))));
 }
 await browser.close();

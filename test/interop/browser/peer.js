@@ -1,0 +1,117 @@
+// Put into a page: a connection that a test drives step by step. Every method is one step; what it
+// returns goes to the test. Descriptions are given whole, with their candidates.
+
+// Entries of a report as a test reads them.
+const plain = report => [...report.values()].map(entry => ({ ...entry }));
+
+window.peer = {
+  async open({ configuration = {} } = {}) {
+    Object.assign(this, { states: [], channels: [], heard: [] });
+    this.pc = new RTCPeerConnection(configuration);
+    this.pc.onconnectionstatechange = () => this.states.push(this.pc.connectionState);
+    this.pc.ondatachannel = ({ channel }) => this.listen(channel);
+    this.pc.ontrack = ({ track }) => this.show(track);
+    return true;
+  },
+
+  // Played, so that it is decoded.
+  show(track) {
+    const element = document.createElement(track.kind);
+    element.srcObject = new MediaStream([track]);
+    element.autoplay = element.muted = true;
+    document.body.append(element);
+    element.play().catch(() => {});
+  },
+
+  listen(channel) {
+    channel.binaryType = "arraybuffer";
+    this.channels.push(channel);
+    channel.onmessage = ({ data }) => this.heard.push(typeof data === "string" ? data : `${data.byteLength} bytes`);
+    return channel.label;
+  },
+
+  channel({ label }) { return this.listen(this.pc.createDataChannel(label)); },
+
+  async say({ text, count = 1 }) {
+    for (let n = 0; n < count; n++) this.channels[0].send(text);
+    return count;
+  },
+
+  // Sends the fake camera or microphone; `encodings` are those of simulcast.
+  async add({ kind, codec, encodings, width = 640, height = 480, direction = "sendrecv" }) {
+    const constraints = kind === "audio" ? { audio: true } : { video: { width: { exact: width }, height: { exact: height } } };
+    const stream = await navigator.mediaDevices.getUserMedia(constraints);
+    const [track] = stream.getTracks();
+    const free = this.pc.getTransceivers().find(one => one.receiver.track.kind === kind && !one.sender.track && one.mid && !one.stopped);
+    let transceiver = free;
+    if (free && !encodings) {
+      await free.sender.replaceTrack(track);
+      free.direction = direction;
+    } else {
+      transceiver = this.pc.addTransceiver(track, { streams: [stream], direction, ...(encodings ? { sendEncodings: encodings } : {}) });
+    }
+    if (kind === "video") track.contentHint = "motion";
+    if (codec) this.prefer(transceiver, kind, codec);
+    return true;
+  },
+
+  receive({ kind, codec }) {
+    const transceiver = this.pc.addTransceiver(kind, { direction: "recvonly" });
+    if (codec) this.prefer(transceiver, kind, codec);
+    return true;
+  },
+
+  prefer(transceiver, kind, name) {
+    const all = RTCRtpReceiver.getCapabilities(kind).codecs;
+    const wanted = all.filter(one => one.mimeType.toUpperCase() === `${kind}/${name}`.toUpperCase());
+    if (wanted.length === 0) throw new Error(`no ${name} in this browser`);
+    transceiver.setCodecPreferences([...wanted, ...all.filter(one => /\/(rtx|telephone-event)$/i.test(one.mimeType))]);
+  },
+
+  async gathered() {
+    while (this.pc.iceGatheringState !== "complete") await new Promise(done => setTimeout(done, 10));
+    return this.pc.localDescription.sdp;
+  },
+
+  async offer({ restart = false } = {}) {
+    await this.pc.setLocalDescription(await this.pc.createOffer({ iceRestart: restart }));
+    return this.gathered();
+  },
+
+  async take({ sdp }) {
+    await this.pc.setRemoteDescription({ type: "offer", sdp });
+    return true;
+  },
+
+  async answer() {
+    await this.pc.setLocalDescription(await this.pc.createAnswer());
+    return this.gathered();
+  },
+
+  async accept({ sdp }) {
+    await this.pc.setRemoteDescription({ type: "answer", sdp });
+    return true;
+  },
+
+  // What it sends ends, what is underway arrives.
+  async quiet() {
+    for (const sender of this.pc.getSenders()) await sender.replaceTrack(null);
+    return true;
+  },
+
+  dtmf({ tones }) {
+    const sender = this.pc.getSenders().find(one => one.track?.kind === "audio");
+    sender.dtmf.insertDTMF(tones, 100, 70);
+    return sender.dtmf.canInsertDTMF;
+  },
+
+  state() {
+    const { connectionState, iceConnectionState, signalingState } = this.pc;
+    const channels = this.channels.map(one => one.readyState);
+    return { connection: connectionState, ice: iceConnectionState, signaling: signalingState, states: this.states, channels, heard: this.heard };
+  },
+
+  async stats() { return plain(await this.pc.getStats()); },
+
+  async close() { this.pc.close(); return true; },
+};

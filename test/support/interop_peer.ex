@@ -1,0 +1,110 @@
+defmodule ExWebRTC.Interop.Peer do
+  @moduledoc false
+  # A connection of another implementation that a test drives step by step: a page of Chromium
+  # (`test/interop/browser/peer.js`) or aiortc (`test/interop/aiortc/driven.py`).
+
+  import ExUnit.Assertions
+
+  alias ExWebRTC.{Interop, PeerConnection, SessionDescription}
+  alias ExWebRTC.Interop.Browser
+  alias ExWebRTC.WHIP.JSON
+
+  @enforce_keys [:kind, :at]
+  defstruct [:kind, :at]
+
+  @typedoc "A page's number, or the port of a Python process."
+  @type t :: %__MODULE__{kind: :chromium | :aiortc, at: pos_integer() | port()}
+
+  @doc "Opens one; it goes with the test. Chromium needs a running `ExWebRTC.Interop.Browser`."
+  @spec open(:chromium | :aiortc, map()) :: t()
+  def open(kind, options \\ %{})
+
+  def open(:chromium, options) do
+    {:ok, page} = Browser.run(%{open: true})
+    peer = %__MODULE__{kind: :chromium, at: page}
+    true = step(peer, :open, options)
+    ExUnit.Callbacks.on_exit(fn -> close_page(page) end)
+    peer
+  end
+
+  def open(:aiortc, _options) do
+    port = Interop.python("driven.py", [])
+    {:os_pid, pid} = Port.info(port, :os_pid)
+    ExUnit.Callbacks.on_exit(fn -> System.cmd("kill", ["#{pid}"], stderr_to_stdout: true) end)
+    %__MODULE__{kind: :aiortc, at: port}
+  end
+
+  # The browser ends before or after the test's other callbacks.
+  defp close_page(page) do
+    Browser.run(%{close: page})
+  catch
+    :exit, _gone -> :ok
+  end
+
+  @doc "Runs a step; fails the test with what the peer says when it cannot."
+  @spec step(t(), atom(), map()) :: term()
+  def step(peer, step, options \\ %{}) do
+    case try_step(peer, step, options) do
+      {:ok, result} -> result
+      {:error, text} -> flunk("#{peer.kind}, #{step}: #{text}")
+    end
+  end
+
+  @doc "Runs a step that the peer may refuse."
+  @spec try_step(t(), atom(), map()) :: {:ok, term()} | {:error, String.t()}
+  def try_step(%__MODULE__{kind: :chromium} = peer, step, options),
+    do: Browser.run(%{page: peer.at, step: step, options: options})
+
+  def try_step(%__MODULE__{kind: :aiortc} = peer, step, options) do
+    Port.command(peer.at, [JSON.encode(%{step: step, options: options}), "\n"])
+
+    case Interop.read_line(peer.at) do
+      %{"result" => result} -> {:ok, result}
+      %{"error" => text} -> {:error, text}
+    end
+  end
+
+  @doc """
+  We offer, it answers, each with all candidates. `:mangle_offer` and `:mangle_answer` change a
+  description on its way; `:add` is what the peer sends (options of its `add`).
+  """
+  @spec offer_to(pid(), t(), keyword()) :: :ok
+  def offer_to(pc, peer, options \\ []) do
+    {:ok, offer} = PeerConnection.create_offer(pc, ice_restart: options[:ice_restart] || false)
+    :ok = PeerConnection.set_local_description(pc, offer)
+    true = step(peer, :take, %{sdp: mangled(whole(pc), options[:mangle_offer])})
+    for media <- options[:add] || [], do: true = step(peer, :add, media)
+    answer = mangled(step(peer, :answer), options[:mangle_answer])
+    :ok = PeerConnection.set_remote_description(pc, description(:answer, answer))
+  end
+
+  @doc """
+  It offers, we answer; `:prepare` is run between its offer and our answer. Other options as in
+  `offer_to/3`.
+  """
+  @spec answer_to(pid(), t(), keyword()) :: :ok
+  def answer_to(pc, peer, options \\ []) do
+    offer = mangled(step(peer, :offer, Map.new(options[:offer] || [])), options[:mangle_offer])
+    :ok = PeerConnection.set_remote_description(pc, description(:offer, offer))
+    if prepare = options[:prepare], do: prepare.()
+    {:ok, answer} = PeerConnection.create_answer(pc)
+    :ok = PeerConnection.set_local_description(pc, answer)
+    true = step(peer, :accept, %{sdp: mangled(whole(pc), options[:mangle_answer])})
+    :ok
+  end
+
+  defp description(type, sdp), do: %SessionDescription{type: type, sdp: sdp}
+
+  defp mangled(sdp, nil), do: sdp
+  defp mangled(sdp, mangle), do: mangle.(sdp)
+
+  # The local description once it has every candidate.
+  defp whole(pc) do
+    ExWebRTC.Peers.eventually(fn -> PeerConnection.get_ice_gathering_state(pc) == :complete end)
+    PeerConnection.get_local_description(pc).sdp
+  end
+
+  @doc "The peer's entries of a type of the W3C, such as `\"inbound-rtp\"`."
+  @spec entries([map()], String.t()) :: [map()]
+  def entries(stats, type), do: Enum.filter(stats, &(&1["type"] == type))
+end
