@@ -139,7 +139,8 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     answers. Default `nil`: `:client`, as RFC 8842 recommends.
   - `srtp_profiles`: the SRTP protection profiles to offer and accept, best first (RFC 5764 section
     4.1.2): `:aead_aes_128_gcm`, `:aes128_cm_hmac_sha1_80`. A peer that shares none fails to connect.
-    Default: both, in this order; AES-GCM costs about half the CPU.
+    Default: both, in this order; a packet under AES-GCM costs less
+    than half the CPU.
   - `sdp_validation`: `:strict` refuses remote descriptions that JSEP allows but that lack a BUNDLE
     group, or ICE or DTLS attributes on any m-line. Default `:w3c`.
   - `sctp_max_message_size`: the largest data channel message that is taken, in bytes; announced to
