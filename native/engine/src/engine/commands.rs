@@ -334,6 +334,14 @@ impl Engine {
             let gathering = self.states.gathering().as_str();
             transport.insert_some("ice_gathering_state", Some(gathering));
         }
+        let selected = report
+            .entries
+            .iter_mut()
+            .find(|e| e.kind == "candidate_pair" && e.fields.get("selected") == Some(&true.into()));
+        if let Some(pair) = selected {
+            let available = self.media.available_outgoing_bitrate();
+            pair.insert_some("available_outgoing_bitrate", available);
+        }
         self.media.stats(now, &mut report);
         report
     }

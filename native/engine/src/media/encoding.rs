@@ -125,7 +125,7 @@ impl Encoding {
         }
     }
 
-    /// Sends a packet of the program.
+    /// Sends a packet of the program; its size if it has left.
     pub(super) fn send(
         &mut self,
         now: Instant,
@@ -134,14 +134,13 @@ impl Encoding {
         twcc: Option<u16>,
         lost: bool,
         out: &mut dyn PacketWriter,
-    ) {
+    ) -> Option<usize> {
         if packet.rtx {
-            self.send_again(now, packet, envelope, twcc, lost, out);
-            return;
+            return self.send_again(now, packet, envelope, twcc, lost, out);
         }
         let Some(sequence_number) = self.number(packet.sequence_number) else {
             self.counters.refused += 1;
-            return;
+            return None;
         };
         let header = self.header_of(packet, envelope, sequence_number, twcc);
         let padded;
@@ -152,9 +151,7 @@ impl Encoding {
             &padded
         };
         let header = header.as_slice();
-        if !lost && out.write_rtp(header, payload).is_none() {
-            return;
-        }
+        let size = write(header, payload, lost, out)?;
         self.counters.packets += 1;
         self.counters.bytes += packet.payload.len() as u64;
         self.counters.header_bytes += (header.len() + usize::from(packet.padding_size)) as u64;
@@ -171,6 +168,7 @@ impl Encoding {
             self.history
                 .push(now, sequence_number, kind, header, payload, padding);
         }
+        Some(size)
     }
 
     /// A tone begins: its time on the line of the program's packets.
@@ -191,7 +189,7 @@ impl Encoding {
         twcc: Option<u16>,
         lost: bool,
         out: &mut dyn PacketWriter,
-    ) {
+    ) -> Option<usize> {
         let next = match self.sent.last() {
             Some(last) => {
                 self.shift = self.shift.wrapping_add(1);
@@ -212,9 +210,10 @@ impl Encoding {
             rtx: false,
         };
         let before = self.last;
-        self.send(now, &packet, envelope, twcc, lost, out);
+        let size = self.send(now, &packet, envelope, twcc, lost, out);
         // Packets of a tone stand still in time, which sender reports must not.
         self.last = before.or(self.last);
+        size
     }
 
     /// The program itself repeats a packet (`rtx?: true`).
@@ -226,17 +225,16 @@ impl Encoding {
         twcc: Option<u16>,
         lost: bool,
         out: &mut dyn PacketWriter,
-    ) {
+    ) -> Option<usize> {
         let original = packet.sequence_number.wrapping_add(self.shift);
         let (Some(payload_type), Some(ssrc)) = (envelope.rtx_payload_type, self.plan.rtx_ssrc)
         else {
             // Without RTX only the very same bytes may go out again.
             let sent = self.history.resend(now, original, Duration::ZERO).cloned();
-            match sent {
-                Some(sent) => self.repeat(&sent, lost, out),
-                None => self.counters.refused += 1,
+            if sent.is_none() {
+                self.counters.refused += 1;
             }
-            return;
+            return self.repeat(&sent?, lost, out);
         };
         self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
         let fields = Fields {
@@ -254,7 +252,7 @@ impl Encoding {
             }
         });
         let header = HeaderBuffer::write(fields, packet.csrc.iter().copied(), &elements);
-        self.write_rtx(&header, original, &packet.payload, lost, out);
+        self.write_rtx(&header, original, &packet.payload, lost, out)
     }
 
     /// Sends a kept packet again: over RTX where its payload type has one, else as it was.
@@ -265,18 +263,15 @@ impl Encoding {
         twcc: Option<u16>,
         lost: bool,
         out: &mut dyn PacketWriter,
-    ) {
+    ) -> Option<usize> {
         let (Some(payload_type), Some(ssrc), true) = (
             envelope.rtx_payload_type,
             self.plan.rtx_ssrc,
             envelope.payload_type == sent.payload_type,
         ) else {
-            self.repeat(sent, lost, out);
-            return;
+            return self.repeat(sent, lost, out);
         };
-        let Some(original) = ReceivedRtp::parse_header(sent.header()) else {
-            return;
-        };
+        let original = ReceivedRtp::parse_header(sent.header())?;
         self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
         let fields = Fields {
             marker: original.marker,
@@ -304,18 +299,23 @@ impl Encoding {
             .saturating_sub(usize::from(sent.padding_size));
         let payload = sent.payload.get(..length).unwrap_or_default();
         let header = HeaderBuffer::write(fields, csrc, &elements);
-        self.write_rtx(&header, sent.sequence_number, payload, lost, out);
+        self.write_rtx(&header, sent.sequence_number, payload, lost, out)
     }
 
     /// The very same bytes again.
-    fn repeat(&mut self, sent: &SentPacket, lost: bool, out: &mut dyn PacketWriter) {
-        if lost || out.write_rtp(sent.header(), &sent.payload).is_some() {
-            self.counters.repair_packets += 1;
-            self.counters.repair_bytes +=
-                sent.payload
-                    .len()
-                    .saturating_sub(usize::from(sent.padding_size)) as u64;
-        }
+    fn repeat(
+        &mut self,
+        sent: &SentPacket,
+        lost: bool,
+        out: &mut dyn PacketWriter,
+    ) -> Option<usize> {
+        let size = write(sent.header(), &sent.payload, lost, out)?;
+        self.counters.repair_packets += 1;
+        self.counters.repair_bytes +=
+            sent.payload
+                .len()
+                .saturating_sub(usize::from(sent.padding_size)) as u64;
+        Some(size)
     }
 
     /// RFC 4588 section 4: the original sequence number, then the original payload.
@@ -326,20 +326,20 @@ impl Encoding {
         payload: &[u8],
         lost: bool,
         out: &mut dyn PacketWriter,
-    ) {
+    ) -> Option<usize> {
         let mut buffer = [0; RTX_PAYLOAD];
         let length = payload.len() + 2;
         let Some(wrapped) = buffer.get_mut(..length) else {
             self.counters.refused += 1;
-            return;
+            return None;
         };
         let (number, body) = wrapped.split_at_mut(2);
         number.copy_from_slice(&original.to_be_bytes());
         body.copy_from_slice(payload);
-        if lost || out.write_rtp(header.as_slice(), wrapped).is_some() {
-            self.counters.repair_packets += 1;
-            self.counters.repair_bytes += payload.len() as u64;
-        }
+        let size = write(header.as_slice(), wrapped, lost, out)?;
+        self.counters.repair_packets += 1;
+        self.counters.repair_bytes += payload.len() as u64;
+        Some(size)
     }
 
     fn header_of(
@@ -404,6 +404,14 @@ fn list_foreign<'a>(list: &mut ElementList<'a>, envelope: &Envelope<'_>, id: u8,
     if envelope.negotiated.contains_key(&id) && !envelope.ids.owns(id) {
         list.push(id, data);
     }
+}
+
+/// The size of a packet that has left, or was lost in the simulation of loss.
+fn write(header: &[u8], payload: &[u8], lost: bool, out: &mut dyn PacketWriter) -> Option<usize> {
+    if !lost {
+        out.write_rtp(header, payload)?;
+    }
+    Some(header.len() + payload.len())
 }
 
 /// RFC 3550 section 5.1: zeros, then the count.

@@ -124,9 +124,8 @@ impl Media {
                 self.answer_nack(now, ssrc, packet, out);
             }
             (rtcp_in::TRANSPORT_FEEDBACK, rtcp_in::FORMAT_TWCC) => {
-                // Base number, count and reference time (section 3.1 of the draft).
-                rtcp_in::number(packet.body, 12)?;
-                self.outbound.log.feedbacks += 1;
+                let round_trip = self.round_trip.get();
+                self.bandwidth.feedback(now, packet.body, round_trip)?;
             }
             (rtcp_in::PAYLOAD_FEEDBACK, rtcp_in::FORMAT_PLI) => {
                 let stream = self.outbound.stream(packet.media_ssrc()?);
@@ -141,6 +140,12 @@ impl Media {
                     if let Some(encoding) = stream.and_then(|at| self.outbound.encoding_mut(at)) {
                         encoding.counters.firs += 1;
                     }
+                }
+            }
+            (rtcp_in::PAYLOAD_FEEDBACK, rtcp_in::FORMAT_ALFB) => {
+                packet.media_ssrc()?;
+                if let Some(bits_per_second) = packet.remb_bitrate() {
+                    self.bandwidth.allow(bits_per_second);
                 }
             }
             (rtcp_in::TRANSPORT_FEEDBACK | rtcp_in::PAYLOAD_FEEDBACK, _) => {
@@ -174,6 +179,8 @@ impl Media {
             if let Some(sample) = round_trip {
                 self.round_trip.measured(sample);
             }
+            self.bandwidth
+                .reported(f64::from(block.fraction_lost) / 256.0);
             let remote = encoding.remote.get_or_insert(RemoteReception::default());
             remote.fraction_lost = block.fraction_lost;
             remote.total_lost = block.total_lost;
@@ -229,8 +236,10 @@ impl Media {
         for number in packet.requested().take(MAX_REQUESTS) {
             let lost = self.loss.drops();
             let sections = &self.sections;
-            self.outbound
-                .resend(now, sections, stream, number, spacing, send_time, lost, out);
+            let bandwidth = &mut self.bandwidth;
+            self.outbound.resend(
+                now, sections, stream, number, spacing, send_time, lost, bandwidth, out,
+            );
         }
     }
 

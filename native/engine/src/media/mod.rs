@@ -3,11 +3,12 @@
 //! A packet in: [`ReceivedRtp::parse`] → loss simulation → `inbound` (which m-line, which stream)
 //! → `twcc` (arrival time) → unwrapped if it is a repair → `receiver` (loss, duplicates, jitter)
 //! → the sink, once. A packet out: `outbound` (which sender, which layer) → `encoding` (number,
-//! header, history) → [`PacketWriter`]. RTCP in: `rtcp_in`, then [`Media::handle_rtcp`]; RTCP out:
+//! header, history) → [`PacketWriter`], remembered in `bandwidth`. RTCP in: `rtcp_in`, then [`Media::handle_rtcp`]; RTCP out:
 //! `reports`, `nack`, `twcc`, all from [`Media::handle_timeout`].
 //!
 //! Receiving and sending a packet allocates nothing, but for a header too long for the history.
 
+mod bandwidth;
 mod dtmf;
 mod encoding;
 mod feedback;
@@ -30,6 +31,7 @@ mod twcc;
 #[cfg(test)]
 mod tests;
 
+use self::bandwidth::Bandwidth;
 use self::dtmf::{Playout, Step};
 use self::inbound::{Inbound, Marks, Route};
 use self::loss::LossSimulation;
@@ -114,6 +116,7 @@ pub struct Media {
     inbound: Inbound,
     outbound: Outbound,
     arrivals: ArrivalLog,
+    bandwidth: Bandwidth,
     round_trip: RoundTrip,
     loss: LossSimulation,
     tones: Vec<Playout>,
@@ -140,6 +143,7 @@ impl Media {
             inbound: Inbound::default(),
             outbound: Outbound::default(),
             arrivals: ArrivalLog::new(),
+            bandwidth: Bandwidth::new(now),
             round_trip: RoundTrip::default(),
             loss: LossSimulation::off(),
             tones: Vec::new(),
@@ -198,6 +202,7 @@ impl Media {
             keep,
             send_time,
             lost,
+            &mut self.bandwidth,
             out,
         )
     }
@@ -397,8 +402,10 @@ impl Media {
                         self.active = true;
                         let lost = self.loss.drops();
                         let sections = &self.sections;
-                        self.outbound
-                            .send_tone(now, sections, &event, &packet, send_time, lost, out);
+                        let bandwidth = &mut self.bandwidth;
+                        self.outbound.send_tone(
+                            now, sections, &event, &packet, send_time, lost, bandwidth, out,
+                        );
                     }
                     Step::Ended => {
                         self.told_tones.push_back((sender, String::new()));
@@ -468,6 +475,7 @@ impl Media {
             reports::send_reports(now, &self.clock, inbound, outbound, out);
         }
         self.reported = true;
+        self.bandwidth.look(now, self.round_trip.get());
         let mut kept = false;
         for encoding in self
             .outbound
@@ -525,6 +533,13 @@ impl Media {
         };
         source.write(report);
         stats::write_dropped(&self.dropped, &self.inbound, &self.outbound, report);
+    }
+
+    /// What the path to the peer carries now, in bits per second of RTP packets with their
+    /// headers; `None` until the peer has told enough to know (webrtc-stats
+    /// `availableOutgoingBitrate`).
+    pub fn available_outgoing_bitrate(&self) -> Option<u64> {
+        self.bandwidth.estimate()
     }
 
     /// How many packets of the program did not get here, because too many waited, so far.

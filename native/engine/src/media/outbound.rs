@@ -1,10 +1,10 @@
 //! Senders: from a track to the streams it leaves in, and from a stream's SSRC back to its track.
 
 use super::PacketWriter;
+use super::bandwidth::Bandwidth;
 use super::dtmf::TonePacket;
 use super::encoding::{Encoding, Envelope};
 use super::section::{Section, has_feedback};
-use super::twcc::SendLog;
 use crate::command::OutgoingRtp;
 use crate::ids::{SenderId, TrackId};
 use crate::plan::SendPlan;
@@ -153,7 +153,6 @@ pub(super) struct Outbound {
     pub(super) senders: Vec<Sender>,
     /// Packets of tracks that no sender has.
     pub(super) unknown_tracks: u64,
-    pub(super) log: SendLog,
     by_track: BTreeMap<TrackId, usize>,
 }
 
@@ -205,6 +204,7 @@ impl Outbound {
         keep: bool,
         send_time: [u8; 3],
         lost: bool,
+        bandwidth: &mut Bandwidth,
         out: &mut dyn PacketWriter,
     ) -> bool {
         let sender = self
@@ -226,9 +226,11 @@ impl Outbound {
             sender.dropped += 1;
             return true;
         };
-        let twcc = (section.ids.twcc != 0).then(|| self.log.next());
+        let twcc = (section.ids.twcc != 0).then(|| bandwidth.next_number());
         let envelope = envelope(section, codec, keep, send_time);
-        encoding.send(now, packet, &envelope, twcc, lost, out);
+        if let Some(size) = encoding.send(now, packet, &envelope, twcc, lost, out) {
+            bandwidth.sent(now, twcc.is_some(), size);
+        }
         true
     }
 
@@ -272,6 +274,7 @@ impl Outbound {
         packet: &TonePacket,
         send_time: [u8; 3],
         lost: bool,
+        bandwidth: &mut Bandwidth,
         out: &mut dyn PacketWriter,
     ) {
         let Some(sender) = self.senders.get_mut(event.sender) else {
@@ -282,9 +285,11 @@ impl Outbound {
         else {
             return;
         };
-        let twcc = (section.ids.twcc != 0).then(|| self.log.next());
+        let twcc = (section.ids.twcc != 0).then(|| bandwidth.next_number());
         let envelope = envelope(section, event.codec, false, send_time);
-        encoding.send_tone(now, packet, &envelope, twcc, lost, out);
+        if let Some(size) = encoding.send_tone(now, packet, &envelope, twcc, lost, out) {
+            bandwidth.sent(now, twcc.is_some(), size);
+        }
     }
 
     /// Answers a request for one packet; false if it is not sent again.
@@ -298,6 +303,7 @@ impl Outbound {
         spacing: Duration,
         send_time: [u8; 3],
         lost: bool,
+        bandwidth: &mut Bandwidth,
         out: &mut dyn PacketWriter,
     ) -> bool {
         let Some(sender) = self
@@ -326,8 +332,10 @@ impl Outbound {
         let over_rtx = codec.rtx_payload_type.is_some()
             && encoding.plan.rtx_ssrc.is_some()
             && codec.payload_type == sent.payload_type;
-        let twcc = (over_rtx && section.ids.twcc != 0).then(|| self.log.next());
-        encoding.resend(&sent, &envelope, twcc, lost, out);
+        let twcc = (over_rtx && section.ids.twcc != 0).then(|| bandwidth.next_number());
+        if let Some(size) = encoding.resend(&sent, &envelope, twcc, lost, out) {
+            bandwidth.sent(now, twcc.is_some(), size);
+        }
         true
     }
 

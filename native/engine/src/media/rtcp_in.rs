@@ -187,6 +187,16 @@ impl<'a> RtcpPacket<'a> {
         (self.body.get(8..12)? == b"REMB").then(|| number(self.body, 16))?
     }
 
+    /// What a REMB allows, in bits per second (section 2.2: 18 bits of mantissa, 6 of exponent);
+    /// `None` for another kind.
+    pub(super) fn remb_bitrate(&self) -> Option<u64> {
+        self.remb_ssrc()?;
+        let word = number(self.body, 12)?;
+        let exponent = word >> 18 & 0x3f;
+        let mantissa = u64::from(word & 0x3_ffff);
+        Some(mantissa.saturating_mul(1 << exponent))
+    }
+
     /// The sources of a goodbye.
     pub(super) fn goodbyes(&self) -> impl Iterator<Item = u32> + 'a {
         let sources = self

@@ -1,5 +1,5 @@
 //! Transport-wide congestion control (draft-holmer-rmcat-transport-wide-cc-extensions-01): when
-//! packets arrived, told to their sender, and the numbers of the packets we send.
+//! packets arrived, told to their sender. What the peer tells of ours is in `bandwidth`.
 
 use rtc_rtcp::transport_feedbacks::transport_layer_cc::{
     PacketStatusChunk, RecvDelta, RunLengthChunk, StatusChunkTypeTcc, StatusVectorChunk,
@@ -214,21 +214,4 @@ fn chunks(symbols: &[SymbolTypeTcc]) -> Vec<PacketStatusChunk> {
         rest = rest.get(taken..).unwrap_or_default();
     }
     chunks
-}
-
-/// Numbers what we send. The bandwidth estimator's record of sizes and times belongs here.
-#[derive(Debug, Default)]
-pub(super) struct SendLog {
-    next: u16,
-    /// Feedback packets that came.
-    pub(super) feedbacks: u64,
-}
-
-impl SendLog {
-    /// The transport-wide number of the next packet.
-    pub(super) fn next(&mut self) -> u16 {
-        let number = self.next;
-        self.next = self.next.wrapping_add(1);
-        number
-    }
 }

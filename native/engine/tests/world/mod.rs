@@ -7,6 +7,8 @@
 mod calls;
 mod network;
 
+pub use network::Bottleneck;
+
 use bytes::Bytes;
 use engine::Engine;
 use engine::command::{
@@ -126,6 +128,8 @@ pub struct World {
     pub now: Instant,
     pub peers: [Peer; 2],
     pub link: Link,
+    /// In the way of what side 0 and side 1 send.
+    pub bottlenecks: [Option<Bottleneck>; 2],
     flying: BTreeMap<(Instant, u64), Datagram>,
     order: u64,
     random: u64,
@@ -310,6 +314,7 @@ impl World {
                 Peer::new(now, b, "10.0.0.2:2222".parse().unwrap()),
             ],
             link: Link::default(),
+            bottlenecks: [None; 2],
             flying: BTreeMap::new(),
             order: 0,
             random: 0x9E37_79B9_7F4A_7C15,
@@ -458,6 +463,13 @@ impl World {
         if self.chance(self.link.loss) {
             return;
         }
+        let now = self.now;
+        let side = self.peers.iter().position(|peer| peer.public == local);
+        let passed = match side.and_then(|side| self.bottlenecks[side].as_mut()) {
+            None => Some(Duration::ZERO),
+            Some(bottleneck) => bottleneck.pass(now, bytes.len()),
+        };
+        let Some(passed) = passed else { return };
         let copies = if self.chance(self.link.duplicate) {
             2
         } else {
@@ -471,7 +483,7 @@ impl World {
             };
             self.order += 1;
             self.flying.insert(
-                (self.now + self.link.delay + late, self.order),
+                (self.now + passed + self.link.delay + late, self.order),
                 (local, remote, bytes.clone()),
             );
         }

@@ -2,6 +2,45 @@
 
 use super::{Peer, World, config};
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// Headers of IPv4 and UDP: what a datagram takes of a link beyond its own bytes.
+const HEADERS: usize = 28;
+
+/// A narrow place in the way of what one side sends, with a queue in front of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Bottleneck {
+    /// Bits per second.
+    pub rate: u64,
+    /// Bytes that may wait; what comes when they do is lost.
+    pub queue: usize,
+    free: Option<Instant>,
+}
+
+impl Bottleneck {
+    /// With a queue of so many milliseconds.
+    pub fn new(rate: u64, queue_ms: u64) -> Self {
+        Self {
+            rate,
+            queue: (rate / 8 * queue_ms / 1000) as usize,
+            free: None,
+        }
+    }
+
+    /// How long a datagram is on its way through; `None` where it is lost.
+    pub(super) fn pass(&mut self, now: Instant, length: usize) -> Option<Duration> {
+        let time = |bytes: usize| Duration::from_secs_f64(bytes as f64 * 8.0 / self.rate as f64);
+        let wait = self
+            .free
+            .map_or(Duration::ZERO, |free| free.saturating_duration_since(now));
+        if wait > time(self.queue) {
+            return None;
+        }
+        let taken = wait + time(length + HEADERS);
+        self.free = Some(now + taken);
+        Some(taken)
+    }
+}
 
 impl World {
     /// Where a datagram comes from for the rest of the world; `None` where its socket's address
