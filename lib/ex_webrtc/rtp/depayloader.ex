@@ -6,7 +6,8 @@ defmodule ExWebRTC.RTP.Depayloader do
   a packet is missing is dropped; the next one is not affected.
   """
 
-  alias ExWebRTC.RTP.{AV1, Frame, FrameAssembler, H264, H265, Packet, TelephoneEvent, VP8, VP9}
+  alias ExWebRTC.RTP.{AV1, Frame, FrameAssembler, H264, H265, NALPackets, Packet}
+  alias ExWebRTC.RTP.{TelephoneEvent, VP8, VP9}
   alias ExWebRTC.RTPCodecParameters
 
   @opaque t() :: %__MODULE__{
@@ -19,11 +20,19 @@ defmodule ExWebRTC.RTP.Depayloader do
 
   @doc """
   Makes a depayloader for a codec: those of `ExWebRTC.RTP.Payloader.new/2`.
+
+  There is none for streams whose NAL units are not in decoding order: `packetization-mode=2` of H264,
+  `sprop-max-don-diff` above 0 of H265. Packets that only those have make the frame that they are in a
+  lost one.
   """
   @spec new(RTPCodecParameters.t()) :: {:ok, t()} | {:error, :no_depayloader_for_codec}
   def new(%RTPCodecParameters{} = codec) do
     with {:ok, module} <- module(String.downcase(codec.mime_type)),
-         do: {:ok, %__MODULE__{module: module, assembler: assembler(module)}}
+         false <- NALPackets.reordered?(codec) do
+      {:ok, %__MODULE__{module: module, assembler: assembler(module)}}
+    else
+      _none -> {:error, :no_depayloader_for_codec}
+    end
   end
 
   defp assembler(TelephoneEvent.Depayloader), do: nil
@@ -102,5 +111,5 @@ defmodule ExWebRTC.RTP.Depayloader do
   defp module("video/av1"), do: {:ok, AV1.Depayloader}
   defp module("audio/" <> name) when name in ~w(opus pcmu pcma g722), do: {:ok, :whole_frame}
   defp module("audio/telephone-event"), do: {:ok, TelephoneEvent.Depayloader}
-  defp module(_other), do: {:error, :no_depayloader_for_codec}
+  defp module(_other), do: :error
 end

@@ -13,6 +13,7 @@ defmodule ExWebRTC.RTP.H265 do
   # Packet types (RFC 7798 section 4.4).
   @aggregation 48
   @fragmentation 49
+  @paci 50
 
   @doc """
   Whether the payload begins a keyframe: it has a video or sequence parameter set, or the beginning
@@ -31,7 +32,27 @@ defmodule ExWebRTC.RTP.H265 do
       ),
       do: keyframe_type?(type)
 
+  def keyframe?(<<_f::1, @paci::6, _::9, _rest::binary>> = payload) do
+    case unwrap(payload) do
+      {:ok, payload} -> keyframe?(payload)
+      :error -> false
+    end
+  end
+
   def keyframe?(payload) when is_binary(payload), do: keyframe_unit?(payload)
+
+  @doc false
+  # What is in a PACI packet (RFC 7798 section 4.4.4), with its header back; the extension is skipped.
+  # One cannot be in another.
+  @spec unwrap(binary()) :: {:ok, binary()} | :error
+  def unwrap(
+        <<_f::1, @paci::6, layer::6, tid::3, a::1, type::6, size::5, _flags::4,
+          _extension::binary-size(size), rest::binary>>
+      )
+      when type != @paci,
+      do: {:ok, <<a::1, type::6, layer::6, tid::3, rest::binary>>}
+
+  def unwrap(payload) when is_binary(payload), do: :error
 
   defp keyframe_unit?(<<_f::1, type::6, _layer::6, _tid::3, _rest::binary>>),
     do: keyframe_type?(type)

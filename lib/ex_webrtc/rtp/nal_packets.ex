@@ -9,6 +9,19 @@ defmodule ExWebRTC.RTP.NALPackets do
   @max_unit_size 0xFFFF
 
   @doc """
+  Whether these parameters stand for units that are not sent in their decoding order: the interleaved
+  mode of H264 (RFC 6184 section 5.4), or decoding order numbers of H265 (RFC 7798 section 7.1). Both
+  need buffers for reordering, which cost delay; no browser offers them, and neither do we.
+  """
+  @spec reordered?(ExWebRTC.RTPCodecParameters.t()) :: boolean()
+  def reordered?(codec) do
+    Regex.match?(
+      ~r/(^|[;\s])(packetization-mode=2|sprop-max-don-diff=0*[1-9])/i,
+      to_string(codec.sdp_fmtp_line)
+    )
+  end
+
+  @doc """
   Groups of units in their order: units of one group fit `max_size` together with `header_size` and
   their lengths; a unit that does not fit is alone.
   """

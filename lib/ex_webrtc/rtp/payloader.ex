@@ -19,7 +19,7 @@ defmodule ExWebRTC.RTP.Payloader do
   """
 
   alias ExWebRTC.Media.AnnexB
-  alias ExWebRTC.RTP.{AV1, H264, H265, Packet, TelephoneEvent, VP8, VP9}
+  alias ExWebRTC.RTP.{AV1, H264, H265, NALPackets, Packet, TelephoneEvent, VP8, VP9}
   alias ExWebRTC.RTPCodecParameters
 
   @opaque t() :: %__MODULE__{
@@ -56,7 +56,8 @@ defmodule ExWebRTC.RTP.Payloader do
 
   @doc """
   Makes a payloader for a codec: VP8, VP9, H264, H265, AV1 (temporal units in the low overhead format
-  in), Opus, PCMU, PCMA, G722 or telephone-event.
+  in), Opus, PCMU, PCMA, G722 or telephone-event. There is none for parameters that ask for NAL units
+  out of decoding order (`packetization-mode=2`, `sprop-max-don-diff` above 0).
   """
   @spec new(RTPCodecParameters.t(), options()) :: {:ok, t()} | {:error, :no_payloader_for_codec}
   def new(%RTPCodecParameters{} = codec, opts \\ []) do
@@ -73,7 +74,8 @@ defmodule ExWebRTC.RTP.Payloader do
 
     nal_units = nal_units!(opts[:nal_units])
 
-    with {:ok, module} <- module(String.downcase(codec.mime_type)) do
+    with {:ok, module} <- module(String.downcase(codec.mime_type)),
+         false <- NALPackets.reordered?(codec) do
       {:ok,
        %__MODULE__{
          module: module,
@@ -83,6 +85,8 @@ defmodule ExWebRTC.RTP.Payloader do
          max_payload_size: max_payload_size,
          input: if(module in @nal_unit_formats, do: nal_units, else: :frame)
        }}
+    else
+      _none -> {:error, :no_payloader_for_codec}
     end
   end
 
@@ -153,5 +157,5 @@ defmodule ExWebRTC.RTP.Payloader do
   # RFC 7587 section 4.2 and RFC 3551 section 4.5: a packet is a frame.
   defp module("audio/" <> name) when name in ~w(opus pcmu pcma g722), do: {:ok, :whole_frame}
   defp module("audio/telephone-event"), do: {:ok, TelephoneEvent.Payloader}
-  defp module(_other), do: {:error, :no_payloader_for_codec}
+  defp module(_other), do: :error
 end

@@ -28,6 +28,7 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
   @max_payload_size 50
   # Close to the wrap. Never lost: who joins within a frame of H264 or AV1 cannot tell.
   @first_number 65_530
+  @first_timestamp 0xFFFFFFFF - 10_000
   @video ["video/VP8", "video/VP9", "video/H264", "video/H265", "video/AV1"]
   @audio ["audio/opus", "audio/PCMU", "audio/PCMA", "audio/G722"]
 
@@ -40,8 +41,8 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
   end
 
   # Each frame with its packets.
-  defp packetize(mime_type, frames) do
-    {:ok, payloader} = Payloader.new(codec(mime_type), max_payload_size: @max_payload_size)
+  defp packetize(mime_type, frames, max_payload_size \\ @max_payload_size) do
+    {:ok, payloader} = Payloader.new(codec(mime_type), max_payload_size: max_payload_size)
 
     {packetized, _state} =
       frames
@@ -52,7 +53,8 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
         packets =
           for {packet, offset} <- Enum.with_index(packets) do
             sequence_number = Bitwise.band(number + offset, 0xFFFF)
-            %{packet | sequence_number: sequence_number, timestamp: index * 3000}
+            timestamp = Bitwise.band(@first_timestamp + index * 3000, 0xFFFFFFFF)
+            %{packet | sequence_number: sequence_number, timestamp: timestamp}
           end
 
         {{frame, packets}, {payloader, number + length(packets)}}
@@ -123,7 +125,17 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
       assert frames == depayload(unquote(mime_type), packets)
     end
 
-    property "#{mime_type}: after a loss only frames that arrived whole come back", [
+    property "#{mime_type}: frames and packets may have any size", [
+      frames <- :proper_types.list(frame(unquote(mime_type))),
+      size <- :proper_types.integer(16, 2000)
+    ] do
+      packets = unquote(mime_type) |> packetize(frames, size) |> Enum.flat_map(&elem(&1, 1))
+
+      assert Enum.all?(packets, &(byte_size(&1.payload) <= size))
+      assert frames == depayload(unquote(mime_type), packets)
+    end
+
+    property "#{mime_type}: after a loss exactly the frames that arrived whole come back", [
       frames <- :proper_types.list(frame(unquote(mime_type))),
       seed <- :proper_types.integer(0, 1_000_000)
     ] do
@@ -139,17 +151,11 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
               {if(lost?, do: [], else: [packet]), random}
             end)
 
-          {{frame, packets == kept, kept}, random}
+          {{frame, packets, kept}, random}
         end)
 
-      whole = for {frame, true, _kept} <- received, do: frame
-      given = depayload(unquote(mime_type), Enum.flat_map(received, &elem(&1, 2)))
-
-      # The payload formats of VP8 and VP9 say where a frame begins. With the others, a frame
-      # behind a longer gap may have lost its beginning, and nobody can tell.
-      if unquote(mime_type) in ["video/VP8", "video/VP9"],
-        do: assert(given == whole),
-        else: assert(given -- whole == [])
+      kept = Enum.flat_map(received, &elem(&1, 2))
+      assert whole(unquote(mime_type), packetized, kept) == depayload(unquote(mime_type), kept)
     end
 
     property "#{mime_type}: behind a jitter buffer, reordering and loss cost only what was lost",
@@ -185,12 +191,8 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
       kept = for {_at, _index, packet} <- arrivals, do: packet
       assert Enum.sort_by(kept, &Enum.find_index(sent, fn p -> p == &1 end)) == received ++ rest
 
-      whole = for {frame, packets} <- packetized, packets -- kept == [], do: frame
-      given = depayload(unquote(mime_type), received ++ rest)
-
-      if unquote(mime_type) in ["video/VP8", "video/VP9"],
-        do: assert(given == whole),
-        else: assert(given -- whole == [])
+      assert whole(unquote(mime_type), packetized, kept) ==
+               depayload(unquote(mime_type), received ++ rest)
     end
 
     property "#{mime_type}: random payloads never raise", [
@@ -208,6 +210,29 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
     end
   end
 
+  # The frames that a receiver can tell to be whole: all of their packets arrived, and it knows where
+  # they begin. The payload formats of VP8 and VP9 say so. With the others the packet before must have
+  # arrived, or the one that is missing must be known to be the end of the frame before: a frame behind
+  # a longer gap may have lost its beginning.
+  defp whole(mime_type, packetized, kept) do
+    kept = MapSet.new(kept, & &1.sequence_number)
+    there? = &MapSet.member?(kept, &1.sequence_number)
+
+    {frames, _before} =
+      Enum.flat_map_reduce(packetized, nil, fn {frame, packets}, before ->
+        known? =
+          mime_type in ["video/VP8", "video/VP9"] or
+            case before do
+              nil -> true
+              [last | _] = before -> there?.(last) or Enum.any?(Enum.slice(before, 1, 1), there?)
+            end
+
+        {if(known? and Enum.all?(packets, there?), do: [frame], else: []), Enum.reverse(packets)}
+      end)
+
+    frames
+  end
+
   test "an audio frame is a packet" do
     for mime_type <- @audio do
       frame = :binary.copy("a", 2000)
@@ -219,6 +244,24 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
   test "a codec without a payload format has none" do
     assert {:error, :no_payloader_for_codec} == Payloader.new(codec("video/theora"))
     assert {:error, :no_depayloader_for_codec} == Depayloader.new(codec("video/rtx"))
+  end
+
+  test "NAL units out of decoding order are refused where they are agreed on" do
+    for {mime_type, fmtp} <- [
+          {"video/H264", "level-asymmetry-allowed=1;packetization-mode=2"},
+          {"video/H265", "profile-id=1; sprop-max-don-diff=3"}
+        ] do
+      codec = %{codec(mime_type) | sdp_fmtp_line: fmtp}
+      assert {:error, :no_payloader_for_codec} == Payloader.new(codec)
+      assert {:error, :no_depayloader_for_codec} == Depayloader.new(codec)
+    end
+
+    for {mime_type, fmtp} <- [
+          {"video/H264", "packetization-mode=1;profile-level-id=42e01f"},
+          {"video/H265", "sprop-max-don-diff=0"}
+        ] do
+      assert {:ok, _depayloader} = Depayloader.new(%{codec(mime_type) | sdp_fmtp_line: fmtp})
+    end
   end
 
   test "a payload size that leaves no room raises" do
@@ -328,6 +371,21 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
       refute H264.keyframe?(<<24, 9::16, 0x67>>)
     end
 
+    test "packets of the interleaved mode cost their frame, and not the next" do
+      # STAP-B, MTAP16, MTAP24, FU-B
+      for type <- [25, 26, 27, 29] do
+        packets = [
+          Packet.new(<<0x61, 1>>, sequence_number: 1, timestamp: 1),
+          Packet.new(<<0x60 + type, 0x80, 0, 1, 2, 0x61, 1>>, sequence_number: 2, timestamp: 1),
+          Packet.new(<<0x61, 2>>, sequence_number: 3, timestamp: 1, marker: true),
+          Packet.new(<<0x61, 3>>, sequence_number: 4, timestamp: 2, marker: true)
+        ]
+
+        assert [<<0, 0, 0, 1, 0x61, 3>>] == depayload("video/H264", packets)
+        refute H264.keyframe?(<<0x60 + type, 0x80, 0, 1, 2, 0x65, 1>>)
+      end
+    end
+
     test "start codes of three bytes and of four are the same" do
       units = [<<0x67, 1>>, <<0x65, 2>>]
       assert units == AnnexB.units(<<0, 0, 1, 0x67, 1, 0, 0, 0, 1, 0x65, 2, 0, 0>>)
@@ -365,6 +423,30 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
 
       assert [<<0, 0, 0, 1, trail::binary, 0, 0, 0, 1, sps::binary>>] ==
                depayload("video/H265", [Packet.new(aggregated, marker: true)])
+    end
+
+    test "what is in a PACI packet is taken, its extension is not" do
+      # Of three bytes, around an IDR slice and around both parts of a fragmented one.
+      paci = &<<50::7, 1::9, 0::1, &1::6, 3::5, 1::3, 0::1, 7, 7, 7, &2::binary>>
+      single = paci.(19, <<1, 2>>)
+      assert H265.keyframe?(single)
+      refute H265.keyframe?(paci.(1, <<1, 2>>))
+
+      frame = <<0, 0, 0, 1, 19::7, 1::9, 1, 2>>
+      assert [frame] == depayload("video/H265", [Packet.new(single, marker: true)])
+
+      fragments = [
+        Packet.new(paci.(49, <<0x80 + 19, 1>>), sequence_number: 1),
+        Packet.new(paci.(49, <<0x40 + 19, 2>>), sequence_number: 2, marker: true)
+      ]
+
+      assert H265.keyframe?(hd(fragments).payload)
+      assert [frame] == depayload("video/H265", fragments)
+
+      for broken <- [<<50::7, 1::9>>, <<50::7, 1::9, 19::7, 9::5, 0::4, 1>>, paci.(50, <<1>>)] do
+        assert [] == depayload("video/H265", [Packet.new(broken, marker: true)])
+        refute H265.keyframe?(broken)
+      end
     end
 
     test "small units share a packet" do

@@ -1,7 +1,9 @@
 defmodule ExWebRTC.RTP.H264.Depayloader do
   @moduledoc false
   # RFC 6184: single NAL units, STAP-A and FU-A, to Annex B. The payload does not say where a frame
-  # begins, so the frame that follows a loss is taken to begin after the next marker.
+  # begins, so the frame that follows a loss is taken to begin after the next marker. STAP-B, MTAP and
+  # FU-B (section 5.4) are for the interleaved mode only, which is never negotiated: a frame with one of
+  # them is dropped.
 
   @behaviour ExWebRTC.RTP.Depayloader.Codec
 

@@ -1,16 +1,25 @@
 defmodule ExWebRTC.RTP.H265.Depayloader do
   @moduledoc false
-  # RFC 7798 without decoding order numbers: single NAL units, aggregation and fragmentation, to
-  # Annex B. As with H264 the payload does not say where a frame begins.
+  # RFC 7798 without decoding order numbers: single NAL units, aggregation and fragmentation, also with
+  # the extensions of PACI packets around them, to Annex B. As with H264 the payload does not say where a
+  # frame begins.
 
   @behaviour ExWebRTC.RTP.Depayloader.Codec
 
-  alias ExWebRTC.RTP.NALPackets
+  alias ExWebRTC.RTP.{H265, NALPackets}
 
   @aggregation 48
   @fragmentation 49
+  @paci 50
 
   @impl true
+  def parse(<<_f::1, @paci::6, _::9, _rest::binary>> = payload) do
+    case H265.unwrap(payload) do
+      {:ok, payload} -> parse(payload)
+      :error -> :invalid
+    end
+  end
+
   def parse(<<_f::1, type::6, _layer::6, _tid::3, rest::binary>> = unit)
       when type < @aggregation and rest != "",
       do: {:any, {:units, [unit]}}
