@@ -30,7 +30,10 @@ defmodule ExWebRTC.FFmpeg do
   @spec rate() :: pos_integer()
   def rate, do: @rate
 
-  @doc "Encodes the test picture; with a keyframe every `:gop` pictures (default 10)."
+  @doc """
+  Encodes the test picture; with a keyframe every `:gop` pictures (default 10), and `:arguments` for the
+  encoder.
+  """
   @spec video!(Path.t(), String.t(), keyword()) :: Path.t()
   def video!(directory, mime_type, opts \\ []) do
     {encoder, extension} = Map.fetch!(@video, mime_type)
@@ -40,7 +43,9 @@ defmodule ExWebRTC.FFmpeg do
 
     run!(
       ["-f", "lavfi", "-i", source] ++
-        encoder ++ ["-g", gop, "-b:v", "200k", "-threads", "1", path]
+        encoder ++
+        ["-g", gop, "-b:v", "200k", "-threads", "1"] ++
+        Keyword.get(opts, :arguments, []) ++ [path]
     )
 
     path
