@@ -23,6 +23,7 @@ fn config() -> Config {
         host_addresses: None,
         ice_ports: vec![],
         ice_aggressive_nomination: false,
+        ice_tcp: Default::default(),
         ice_lite: false,
         audio_codecs: vec![],
         video_codecs: vec![],

@@ -21,6 +21,8 @@ pub struct Config {
     pub ice_ports: Vec<u16>,
     /// Nominate with the first check (RFC 5245 aggressive nomination).
     pub ice_aggressive_nomination: bool,
+    /// Which TCP candidates are gathered and used (RFC 6544).
+    pub ice_tcp: IceTcp,
     /// Answer checks only (RFC 8445 section 2.5).
     pub ice_lite: bool,
     /// Audio codecs in order of preference, without RTX.
@@ -47,6 +49,15 @@ pub struct Config {
     pub deliver_rtp: bool,
     /// A DTLS certificate and its key as PEM; `None` makes a fresh ECDSA P-256 one.
     pub certificate_pem: Option<String>,
+}
+
+/// `ice_tcp` of the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IceTcp {
+    /// Connect to the peer's passive candidates.
+    pub active: bool,
+    /// Listen, and let the peer connect.
+    pub passive: bool,
 }
 
 /// One header extension of the configuration.

@@ -12,6 +12,7 @@
 //! and leaves datagrams in the [`outbox::Outbox`], messages in the [`event::Sink`] and requests
 //! to the driver in [`Engine::poll_action`].
 
+pub mod address;
 pub mod channels;
 pub mod command;
 pub mod config;

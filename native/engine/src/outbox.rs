@@ -1,6 +1,7 @@
 //! Datagrams on their way out: one contiguous arena, so that runs of equal size leave with GSO
 //! without being copied again.
 
+use crate::address::TransportAddress;
 use std::net::SocketAddr;
 
 /// One datagram inside the arena.
@@ -11,7 +12,7 @@ pub struct Segment {
     /// Its length.
     pub length: usize,
     /// The local socket to send from (the base address of the candidate).
-    pub local: SocketAddr,
+    pub local: TransportAddress,
     /// Where it goes.
     pub remote: SocketAddr,
 }
@@ -27,13 +28,18 @@ pub struct Outbox {
 
 impl Outbox {
     /// Appends a finished datagram.
-    pub fn push(&mut self, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
+    pub fn push(
+        &mut self,
+        local: impl Into<TransportAddress>,
+        remote: SocketAddr,
+        datagram: &[u8],
+    ) {
         let offset = self.bytes.len();
         self.bytes.extend_from_slice(datagram);
         self.segments.push(Segment {
             offset,
             length: datagram.len(),
-            local,
+            local: local.into(),
             remote,
         });
     }

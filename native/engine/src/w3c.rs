@@ -60,6 +60,12 @@ states! {
     DtlsRole { Client = "client", Server = "server" }
     /// The ICE agent's role (RFC 8445 section 6.1.1).
     IceRole { Controlling = "controlling", Controlled = "controlled" }
+    /// `RTCIceProtocol`.
+    IceProtocol { Udp = "udp", Tcp = "tcp" }
+    /// `RTCIceTcpCandidateType`: who connects (RFC 6544 section 4.1).
+    TcpType { Active = "active", Passive = "passive", So = "so" }
+    /// `RTCIceServerTransportProtocol`: how we reach a TURN server.
+    RelayProtocol { Udp = "udp", Tcp = "tcp", Tls = "tls" }
     /// Which PPID a data channel message carries (RFC 8831 section 8).
     DataKind { String = "string", Binary = "binary" }
     /// How strictly `set_remote_description` reads SDP (contract section 4).

@@ -412,6 +412,7 @@ fn gather_hosts(
                 }
                 let host = LocalCandidate {
                     kind: LocalCandidateKind::Host,
+                    tcp_type: None,
                     address: base,
                     base,
                     url: None,
@@ -420,6 +421,7 @@ fn gather_hosts(
                 if let Some(mapped) = mapped.filter(|mapped| *mapped != ip) {
                     let reflexive = LocalCandidate {
                         kind: LocalCandidateKind::ServerReflexive,
+                        tcp_type: None,
                         address: SocketAddr::new(mapped, base.port()),
                         base,
                         url: None,
@@ -471,18 +473,21 @@ fn relay_event(now: Instant, generation: u32, event: RelayEvent, round: &mut Rou
     match event {
         RelayEvent::Allocated {
             url,
+            protocol,
             relayed,
             reflexive,
         } => {
             let reflexive = reflexive.filter(|(mapped, base)| mapped != base);
             let found = reflexive.map(|(address, base)| LocalCandidate {
                 kind: LocalCandidateKind::ServerReflexive,
+                tcp_type: None,
                 address,
                 base,
                 url: Some(url.clone()),
             });
             let relay = LocalCandidate {
-                kind: LocalCandidateKind::Relay,
+                kind: LocalCandidateKind::Relay(protocol),
+                tcp_type: None,
                 address: relayed,
                 base: relayed,
                 url: Some(url),
@@ -538,6 +543,7 @@ fn report(now: Instant, gathering: &Gathering, outcome: Outcome, round: &mut Rou
         } => {
             let candidate = LocalCandidate {
                 kind: LocalCandidateKind::ServerReflexive,
+                tcp_type: None,
                 address,
                 base: local,
                 url: url(server),

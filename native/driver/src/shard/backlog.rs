@@ -7,6 +7,7 @@
 //! [`MAX_WAIT`]: to the peer that is loss, which every protocol above repairs or forgives.
 
 use super::sockets::{Socket, Sockets};
+use engine::address::TransportAddress;
 use engine::outbox::{Outbox, Segment};
 use quinn_udp::{Transmit, UdpSockRef};
 use std::cell::RefCell;
@@ -52,7 +53,7 @@ pub struct Backlog {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discarded {
     /// The socket.
-    pub local: SocketAddr,
+    pub local: TransportAddress,
     /// The peer.
     pub remote: SocketAddr,
     /// How many.
@@ -116,7 +117,7 @@ impl Backlog {
     pub fn send(&mut self, now: Instant, outbox: &mut Outbox, sockets: &Sockets) {
         let before = self.sent;
         while let Some(unsent @ [first, ..]) = outbox.segments.get(self.sent..) {
-            let Some(socket) = sockets.at(first.local) else {
+            let Some(socket) = sockets.at(first.local.address) else {
                 // The socket was closed, or never opened.
                 self.discard(&outbox.bytes, &unsent[..1]);
                 self.sent += 1;
@@ -160,7 +161,7 @@ impl Backlog {
         let waiting = outbox
             .segments
             .get(self.sent)
-            .and_then(|segment| sockets.at(segment.local));
+            .and_then(|segment| sockets.at(segment.local.address));
         match waiting {
             // An error shows again when the datagram is sent.
             Some(socket) => socket.io.poll_send_ready(cx).map(drop),

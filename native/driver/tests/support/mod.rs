@@ -117,6 +117,7 @@ pub fn config() -> Config {
         host_addresses: Some(vec![(IpAddr::V4(Ipv4Addr::LOCALHOST), None)]),
         ice_ports: Vec::new(),
         ice_aggressive_nomination: false,
+        ice_tcp: Default::default(),
         ice_lite: false,
         audio_codecs: vec![opus],
         video_codecs: vec![video(96, "video/VP8", None)],

@@ -6,6 +6,7 @@
 mod commands;
 mod states;
 
+use crate::address::TransportAddress;
 use crate::channels::{ChannelEvent, Channels};
 use crate::command::{OutgoingData, OutgoingRtp, Value};
 use crate::config::Config;
@@ -121,12 +122,13 @@ impl Engine {
         self.channels.send(now, data);
     }
 
-    /// One datagram: `local` is the base address of the socket it arrived on. Cheap per packet:
+    /// One datagram: `local` is the base address of the socket it arrived on; see
+    /// [`TransportAddress`] for what came over TCP, without its framing. Cheap per packet:
     /// follow a batch of these with one [`Self::flush`].
     pub fn handle_datagram(
         &mut self,
         now: Instant,
-        local: SocketAddr,
+        local: impl Into<TransportAddress>,
         remote: SocketAddr,
         datagram: &mut [u8],
         sink: &mut dyn Sink,
@@ -216,8 +218,33 @@ impl Engine {
     }
 
     /// The system did not take datagrams from [`Self::outbox`] after all.
-    pub fn discarded(&mut self, local: SocketAddr, remote: SocketAddr, packets: u64, bytes: u64) {
+    pub fn discarded(
+        &mut self,
+        local: impl Into<TransportAddress>,
+        remote: SocketAddr,
+        packets: u64,
+        bytes: u64,
+    ) {
         self.transport.discarded(local, remote, packets, bytes);
+    }
+
+    /// Whether the peer has proved, through ICE, that it is at the other end of a TCP connection:
+    /// until then the connection may be anybody's.
+    pub fn is_validated(&self, local: TransportAddress, remote: SocketAddr) -> bool {
+        self.transport.is_validated(local, remote)
+    }
+
+    /// A TCP connection is gone.
+    pub fn connection_lost(
+        &mut self,
+        now: Instant,
+        local: TransportAddress,
+        remote: SocketAddr,
+        sink: &mut dyn Sink,
+    ) {
+        self.transport
+            .connection_lost(now, local, remote, &mut self.outbox);
+        self.flush(now, sink);
     }
 
     /// Packets of the program that were refused so far because too many waited: for statistics.

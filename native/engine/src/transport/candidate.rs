@@ -3,6 +3,7 @@
 
 use super::{LocalCandidate, LocalCandidateKind};
 use crate::error::Error;
+use crate::w3c::{IceProtocol, TcpType};
 use std::net::{IpAddr, SocketAddr};
 
 /// The longest attribute that is read at all. RFC 8839 sets no limit; real ones stay below 300.
@@ -31,13 +32,30 @@ impl CandidateKind {
         }
     }
 
-    /// RFC 8445 section 5.1.2.2.
-    const fn type_preference(self) -> u32 {
-        match self {
-            Self::Host => 126,
-            Self::PeerReflexive => 110,
-            Self::ServerReflexive => 100,
-            Self::Relay => 0,
+    /// RFC 8445 section 5.1.2.2. Those of TCP candidates are lower by so much that every direct
+    /// UDP candidate comes before every TCP one and those before the relayed ones, as RFC 6544
+    /// section 4.2 recommends for RTP.
+    const fn type_preference(self, protocol: IceProtocol) -> u32 {
+        match (self, protocol) {
+            (Self::Host, IceProtocol::Udp) => 126,
+            (Self::PeerReflexive, IceProtocol::Udp) => 110,
+            (Self::ServerReflexive, IceProtocol::Udp) => 100,
+            (Self::Host, IceProtocol::Tcp) => 90,
+            (Self::PeerReflexive, IceProtocol::Tcp) => 85,
+            (Self::ServerReflexive, IceProtocol::Tcp) => 80,
+            (Self::Relay, _) => 0,
+        }
+    }
+
+    /// How good it is to connect, or to be connected to (RFC 6544 section 4.2).
+    const fn direction_preference(self, tcp_type: TcpType) -> u32 {
+        match (self, tcp_type) {
+            (Self::Host | Self::Relay, TcpType::Active) => 6,
+            (Self::Host | Self::Relay, TcpType::Passive) => 4,
+            (Self::Host | Self::Relay, TcpType::So) => 2,
+            (Self::ServerReflexive | Self::PeerReflexive, TcpType::So) => 6,
+            (Self::ServerReflexive | Self::PeerReflexive, TcpType::Active) => 4,
+            (Self::ServerReflexive | Self::PeerReflexive, TcpType::Passive) => 2,
         }
     }
 }
@@ -47,7 +65,7 @@ impl From<LocalCandidateKind> for CandidateKind {
         match kind {
             LocalCandidateKind::Host => Self::Host,
             LocalCandidateKind::ServerReflexive => Self::ServerReflexive,
-            LocalCandidateKind::Relay => Self::Relay,
+            LocalCandidateKind::Relay(_) => Self::Relay,
         }
     }
 }
@@ -60,13 +78,38 @@ pub(super) enum Host {
     Name(String),
 }
 
+/// How a remote candidate is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Udp,
+    Tcp(TcpType),
+    /// Understood and not used (RFC 8839 section 5.1: unknown transports are ignored).
+    Other,
+}
+
+impl Transport {
+    pub(super) const fn protocol(self) -> Option<IceProtocol> {
+        match self {
+            Self::Udp => Some(IceProtocol::Udp),
+            Self::Tcp(_) => Some(IceProtocol::Tcp),
+            Self::Other => None,
+        }
+    }
+
+    pub(super) const fn tcp_type(self) -> Option<TcpType> {
+        match self {
+            Self::Tcp(tcp_type) => Some(tcp_type),
+            Self::Udp | Self::Other => None,
+        }
+    }
+}
+
 /// A peer's candidate, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RemoteCandidate {
     pub foundation: String,
     pub component: u16,
-    /// False for TCP candidates: they are understood and not used.
-    pub udp: bool,
+    pub transport: Transport,
     pub priority: u32,
     pub host: Host,
     pub port: u16,
@@ -126,26 +169,33 @@ fn parse_or_none(text: &str) -> Option<RemoteCandidate> {
         "relay" => CandidateKind::Relay,
         _ => return None,
     };
-    // Port 0 can't be sent to; port 9 is what active TCP candidates carry.
-    if udp && port == 0 {
-        return None;
-    }
-
     let (mut related_address, mut related_port, mut ufrag) = (None, None, None);
+    let mut tcp_type = None;
     while let Some(name) = words.next() {
         let value = words.next()?;
         match name {
             "raddr" => related_address = Some(value.to_owned()),
             "rport" => related_port = Some(value.parse::<u16>().ok()?),
             "ufrag" => ufrag = Some(value.to_owned()),
+            "tcptype" => tcp_type = TcpType::ALL.iter().find(|known| known.as_str() == value),
             // RFC 8839 section 5.1: unknown extensions are ignored.
             _ => {}
         }
     }
+    // RFC 6544 section 4.5: a TCP candidate says who connects.
+    let transport = match tcp_type {
+        _ if udp => Transport::Udp,
+        Some(tcp_type) if transport.eq_ignore_ascii_case("tcp") => Transport::Tcp(*tcp_type),
+        _ => Transport::Other,
+    };
+    let connects = matches!(transport, Transport::Tcp(TcpType::Active));
+    if transport != Transport::Other && !connects && port == 0 {
+        return None;
+    }
     Some(RemoteCandidate {
         foundation: foundation.to_owned(),
         component,
-        udp,
+        transport,
         priority,
         host,
         port,
@@ -183,12 +233,20 @@ pub(super) fn is_usable(address: IpAddr) -> bool {
 
 /// RFC 8445 section 5.1.2.1 for component 1. `interface` counts the local addresses in the order
 /// they were found, so that no two candidates of one type share a priority.
-pub(super) fn priority(kind: CandidateKind, interface: usize) -> u32 {
-    let local_preference = 65_535 - u32::try_from(interface).unwrap_or(65_535).min(65_535);
-    (kind.type_preference() << 24) + (local_preference << 8) + 255
+pub(super) fn priority(kind: CandidateKind, tcp_type: Option<TcpType>, interface: usize) -> u32 {
+    let below = |most: u32| most - u32::try_from(interface).unwrap_or(most).min(most);
+    let (protocol, local_preference) = match tcp_type {
+        None => (IceProtocol::Udp, below(65_535)),
+        // RFC 6544 section 4.2.
+        Some(tcp_type) => (
+            IceProtocol::Tcp,
+            (kind.direction_preference(tcp_type) << 13) + below(8_191),
+        ),
+    };
+    (kind.type_preference(protocol) << 24) + (local_preference << 8) + 255
 }
 
-/// The same for candidates of one type, base address, and server; different otherwise
+/// The same for candidates of one type, base address, protocol and server; different otherwise
 /// (RFC 8445 section 5.1.1.3). A hash (FNV-1a), so that it tells nothing and needs no table.
 pub(super) fn foundation(candidate: &LocalCandidate) -> String {
     let mut hash = 0x811c_9dc5_u32;
@@ -203,6 +261,9 @@ pub(super) fn foundation(candidate: &LocalCandidate) -> String {
         IpAddr::V6(v6) => mix(&v6.octets()),
     }
     mix(candidate.url.as_deref().unwrap_or_default().as_bytes());
+    if candidate.tcp_type.is_some() {
+        mix(IceProtocol::Tcp.as_str().as_bytes());
+    }
     hash.to_string()
 }
 
@@ -210,7 +271,8 @@ pub(super) fn foundation(candidate: &LocalCandidate) -> String {
 pub(super) fn format(candidate: &LocalCandidate, foundation: &str, priority: u32) -> String {
     let kind = CandidateKind::from(candidate.kind);
     let mut text = format!(
-        "candidate:{foundation} 1 udp {priority} {} {} typ {}",
+        "candidate:{foundation} 1 {} {priority} {} {} typ {}",
+        candidate.protocol().as_str(),
         candidate.address.ip(),
         candidate.address.port(),
         kind.as_str(),
@@ -218,6 +280,10 @@ pub(super) fn format(candidate: &LocalCandidate, foundation: &str, priority: u32
     if kind != CandidateKind::Host {
         let related = related(candidate);
         text.push_str(&format!(" raddr {} rport {}", related.ip(), related.port()));
+    }
+    if let Some(tcp_type) = candidate.tcp_type {
+        text.push_str(" tcptype ");
+        text.push_str(tcp_type.as_str());
     }
     text
 }
@@ -227,7 +293,7 @@ pub(super) fn format(candidate: &LocalCandidate, foundation: &str, priority: u32
 /// unspecified address is given (RFC 8839 section 5.1 allows it for privacy).
 pub(super) fn related(candidate: &LocalCandidate) -> SocketAddr {
     match candidate.kind {
-        LocalCandidateKind::Relay => SocketAddr::new(
+        LocalCandidateKind::Relay(_) => SocketAddr::new(
             if candidate.address.is_ipv4() {
                 IpAddr::from([0, 0, 0, 0])
             } else {

@@ -4,27 +4,29 @@
 //! agent sees it, candidates are bounded, checks that come too early are kept, a restart runs
 //! beside the session it replaces, and timers sleep when nothing is due.
 
+mod aliases;
 mod asked;
 mod convert;
 mod session;
+mod trickle;
+mod view;
 
-use super::candidate::{self, CandidateKind, Host, RemoteCandidate};
+use super::candidate::{self, CandidateKind};
 use super::proof::Proof;
 use super::stun::{Class, StunMessage};
 use super::{LocalCandidate, LocalCandidateKind};
-use crate::config::Config;
-use crate::error::Error;
+use crate::address::TransportAddress;
+use crate::config::{Config, IceTcp};
 use crate::outbox::Outbox;
 use crate::plan::{IceCredentials, TransportPlan};
-use crate::w3c::{IceConnectionState, IceRole, IceTransportPolicy};
+use crate::w3c::{IceConnectionState, IceRole, IceTransportPolicy, TcpType};
 use rtc_crypto::RTCCryptoProvider;
-use rtc_ice::agent::agent_stats::CandidatePairStats;
-use rtc_ice::candidate::Candidate;
 use session::{Base, Progress, Session, Settings};
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
+use trickle::Waiting;
 
 /// Candidates that came before the credentials they belong to, or whose name is being resolved.
 /// Browsers send some ten; a peer that sends thousands gets no more memory than this.
@@ -33,16 +35,21 @@ const MAX_WAITING_CANDIDATES: usize = 100;
 /// Local candidates in one generation. A machine with more addresses has these.
 const MAX_LOCAL_CANDIDATES: usize = 64;
 
-/// Where datagrams go: the local socket and the peer's address.
+/// Where datagrams go: the local socket, which says the protocol, and the peer's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Path {
-    pub local: SocketAddr,
+    pub local: TransportAddress,
     pub remote: SocketAddr,
 }
 
-struct Waiting {
-    candidate: RemoteCandidate,
-    ufrag: Option<String>,
+impl Path {
+    /// The other end.
+    pub(super) const fn remote(self) -> TransportAddress {
+        TransportAddress {
+            protocol: self.local.protocol,
+            address: self.remote,
+        }
+    }
 }
 
 /// A candidate of ours and what was told about it.
@@ -51,18 +58,6 @@ pub(super) struct Announced {
     pub candidate: LocalCandidate,
     pub foundation: String,
     pub priority: u32,
-}
-
-/// What statistics say of one pair of the current session.
-pub(super) struct Pair {
-    pub local: SocketAddr,
-    pub remote: SocketAddr,
-    /// RFC 8445 section 6.1.2.3.
-    pub priority: u64,
-    pub stats: CandidatePairStats,
-    pub last_seen: Option<Instant>,
-    /// Answers to its checks that came from, or to, another address than the check's.
-    pub non_symmetric_responses: u64,
 }
 
 /// ICE of one connection.
@@ -94,6 +89,11 @@ impl Ice {
             settings: Settings {
                 lite: config.ice_lite,
                 aggressive: config.ice_aggressive_nomination,
+                tcp: IceTcp {
+                    // RFC 6544 section 4.1: a lite agent does not connect.
+                    active: config.ice_tcp.active && !config.ice_lite,
+                    passive: config.ice_tcp.passive,
+                },
             },
             relay_only: config.ice_transport_policy == IceTransportPolicy::Relay,
             next_relay_only: config.ice_transport_policy == IceTransportPolicy::Relay,
@@ -192,23 +192,6 @@ impl Ice {
         self.current = Some(fresh);
     }
 
-    /// Hands candidates that came early to the session they belong to, forgets those of no one.
-    fn release_waiting(&mut self, now: Instant, ufrag: &str) {
-        let Some(session) = &mut self.current else {
-            return;
-        };
-        for waiting in std::mem::take(&mut self.waiting) {
-            let named = matches!(waiting.candidate.host, Host::Name(_));
-            if waiting.ufrag.as_deref().is_some_and(|other| other != ufrag) {
-                self.dropped_candidates += 1;
-            } else if named {
-                self.waiting.push(waiting);
-            } else if !session.add_remote(now, waiting.candidate) {
-                self.dropped_candidates += 1;
-            }
-        }
-    }
-
     /// Adds a candidate of ours and returns its attribute, unless it is not to be told.
     pub(super) fn add_local(
         &mut self,
@@ -216,35 +199,34 @@ impl Ice {
         local: &LocalCandidate,
         out: &mut Outbox,
     ) -> Option<String> {
-        let relay = local.kind == LocalCandidateKind::Relay;
+        let relay = matches!(local.kind, LocalCandidateKind::Relay(_));
         let hidden = (self.relay_only && !relay)
-            || (self.settings.lite && local.kind != LocalCandidateKind::Host);
+            || (self.settings.lite
+                && (local.kind != LocalCandidateKind::Host
+                    || local.tcp_type == Some(TcpType::Active)));
         let session = self.current.as_mut()?;
-        let known = session
-            .announced
-            .iter()
-            .any(|other| other.candidate.address == local.address);
+        let known = session.announced.iter().any(|other| {
+            other.candidate.address == local.address && other.candidate.tcp_type == local.tcp_type
+        });
         let full = session.announced.len() >= MAX_LOCAL_CANDIDATES;
         if hidden || known || full || !candidate::is_usable(local.address.ip()) {
             return None;
         }
         // RFC 8445 section 6.1.2.4: checks go out from the base, so a reflexive candidate adds
         // no pair that its base has not got. A relayed candidate is its own base.
-        let base = if relay { local.address } else { local.base };
-        let interface = session
+        let address = local.local();
+        let alike: Vec<_> = session
             .bases()
             .iter()
-            .filter(|known| known.relay == relay)
-            .position(|known| known.address == base)
-            .unwrap_or_else(|| {
-                session
-                    .bases()
-                    .iter()
-                    .filter(|known| known.relay == relay)
-                    .count()
-            });
+            .filter(|known| known.relay == relay && known.tcp_type == local.tcp_type)
+            .map(|known| known.address)
+            .collect();
+        let interface = alike
+            .iter()
+            .position(|known| *known == address)
+            .unwrap_or(alike.len());
         let kind = CandidateKind::from(local.kind);
-        let priority = candidate::priority(kind, interface);
+        let priority = candidate::priority(kind, local.tcp_type, interface);
         let base_kind = if relay {
             CandidateKind::Relay
         } else {
@@ -253,9 +235,10 @@ impl Ice {
         session.add_base(
             now,
             Base {
-                address: base,
+                address,
                 relay,
-                priority: candidate::priority(base_kind, interface),
+                tcp_type: local.tcp_type,
+                priority: candidate::priority(base_kind, local.tcp_type, interface),
             },
         );
         let foundation = candidate::foundation(local);
@@ -269,103 +252,11 @@ impl Ice {
         Some(attribute)
     }
 
-    /// Adds a candidate of the peer, or says which name must be resolved first.
-    pub(super) fn add_remote(
-        &mut self,
-        now: Instant,
-        attribute: &str,
-        ufrag: Option<&str>,
-        out: &mut Outbox,
-    ) -> Result<Option<String>, Error> {
-        let candidate = candidate::parse(attribute)?;
-        // Only component 1 exists with rtcp-mux; TCP candidates are understood, not used.
-        if !candidate.udp || candidate.component != 1 {
-            self.dropped_candidates += 1;
-            return Ok(None);
-        }
-        let ufrag = ufrag.map(str::to_owned).or_else(|| candidate.ufrag.clone());
-        if let Host::Address(ip) = candidate.host
-            && !candidate::is_usable(ip)
-        {
-            self.dropped_candidates += 1;
-            return Ok(None);
-        }
-        let remote = self
-            .current
-            .as_ref()
-            .and_then(|session| session.remote.as_ref());
-        let for_current =
-            remote.is_some_and(|remote| ufrag.as_deref().is_none_or(|ufrag| ufrag == remote.ufrag));
-        let stale = self
-            .previous
-            .as_ref()
-            .and_then(|session| session.remote.as_ref())
-            .is_some_and(|remote| ufrag.as_deref() == Some(remote.ufrag.as_str()));
-        if stale && !for_current {
-            self.dropped_candidates += 1;
-            return Ok(None);
-        }
-        let name = match &candidate.host {
-            Host::Name(name) => Some(name.clone()),
-            Host::Address(_) => None,
-        };
-        if for_current && name.is_none() {
-            if let Some(session) = &mut self.current
-                && !session.add_remote(now, candidate)
-            {
-                self.dropped_candidates += 1;
-            }
-            self.drive(now, out);
-            return Ok(None);
-        }
-        let known = self
-            .waiting
-            .iter()
-            .any(|waiting| waiting.candidate == candidate && waiting.ufrag == ufrag);
-        if known || self.waiting.len() >= MAX_WAITING_CANDIDATES {
-            self.dropped_candidates += 1;
-            return Ok(None);
-        }
-        self.waiting.push(Waiting { candidate, ufrag });
-        Ok(name)
-    }
-
-    pub(super) fn mdns_resolved(
-        &mut self,
-        now: Instant,
-        name: &str,
-        address: Option<IpAddr>,
-        out: &mut Outbox,
-    ) {
-        let address = address.filter(|ip| candidate::is_usable(*ip));
-        let (mut resolved, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.waiting)
-            .into_iter()
-            .partition(|waiting| matches!(&waiting.candidate.host, Host::Name(known) if known.eq_ignore_ascii_case(name)));
-        self.waiting = rest;
-        let Some(ip) = address else {
-            self.dropped_candidates += resolved.len() as u64;
-            return;
-        };
-        for waiting in &mut resolved {
-            waiting.candidate.host = Host::Address(ip);
-        }
-        self.waiting.append(&mut resolved);
-        let ufrag = self
-            .current
-            .as_ref()
-            .and_then(|session| session.remote.as_ref())
-            .map(|remote| remote.ufrag.clone());
-        if let Some(ufrag) = ufrag {
-            self.release_waiting(now, &ufrag);
-        }
-        self.drive(now, out);
-    }
-
     /// A STUN datagram.
     pub(super) fn handle(
         &mut self,
         now: Instant,
-        local: SocketAddr,
+        local: TransportAddress,
         remote: SocketAddr,
         datagram: &[u8],
         out: &mut Outbox,
@@ -382,7 +273,7 @@ impl Ice {
         {
             if session.owns(&message) {
                 owned = true;
-                session.handle(now, local, remote, &message, datagram);
+                session.handle(now, Path { local, remote }, &message, datagram);
                 if message.class == Class::Request {
                     break;
                 }
@@ -395,12 +286,23 @@ impl Ice {
         }
     }
 
-    /// Whether the peer has proved itself from this address.
-    pub(super) fn is_validated(&self, remote: SocketAddr) -> bool {
+    /// Whether the peer has proved itself from the other end of this path.
+    pub(super) fn is_validated(&self, path: Path) -> bool {
         [&self.current, &self.previous]
             .into_iter()
             .flatten()
-            .any(|session| session.is_validated(remote))
+            .any(|session| session.is_validated(path.remote()))
+    }
+
+    /// A TCP connection is gone: where it was the selected pair, another one is looked for.
+    pub(super) fn connection_lost(&mut self, now: Instant, path: Path, out: &mut Outbox) {
+        for session in [&mut self.current, &mut self.previous]
+            .into_iter()
+            .flatten()
+        {
+            session.connection_lost(now, path);
+        }
+        self.drive(now, out);
     }
 
     /// From where the peer has proved itself since the last call.
@@ -437,8 +339,8 @@ impl Ice {
             if session.poll_timeout().is_some_and(|at| at <= now) {
                 session.drive(now);
             }
-            while let Some((local, remote, bytes)) = session.poll_transmit() {
-                out.push(local, remote, &bytes);
+            while let Some((path, bytes)) = session.poll_transmit() {
+                out.push(path.local, path.remote, &bytes);
             }
         }
         if self
@@ -542,97 +444,4 @@ impl Ice {
             .as_ref()
             .map_or(&[], |session| &session.announced)
     }
-
-    pub(super) fn remotes(&self) -> Vec<RemoteCandidate> {
-        let Some(session) = &self.current else {
-            return Vec::new();
-        };
-        let mut all = session.remotes().to_vec();
-        let told: HashSet<(IpAddr, u16)> = all
-            .iter()
-            .filter_map(|candidate| match candidate.host {
-                Host::Address(ip) => Some((ip, candidate.port)),
-                Host::Name(_) => None,
-            })
-            .collect();
-        // Those that only the agent has learnt of, from checks.
-        for known in session.agent().get_remote_candidates() {
-            let address = known.addr();
-            if !told.contains(&(address.ip(), address.port())) {
-                all.push(RemoteCandidate {
-                    foundation: known.foundation(),
-                    component: 1,
-                    udp: true,
-                    priority: known.priority(),
-                    host: Host::Address(address.ip()),
-                    port: address.port(),
-                    kind: CandidateKind::PeerReflexive,
-                    related: None,
-                    ufrag: None,
-                });
-            }
-        }
-        // Those whose name is not resolved yet.
-        let waiting = self.waiting.iter().map(|waiting| &waiting.candidate);
-        let unresolved = waiting.filter(|candidate| matches!(candidate.host, Host::Name(_)));
-        all.extend(unresolved.cloned());
-        all
-    }
-
-    pub(super) fn pairs(&self, now: Instant) -> Vec<Pair> {
-        let Some(session) = &self.current else {
-            return Vec::new();
-        };
-        let agent = session.agent();
-        let by_id = |candidates: &'_ [Candidate]| -> HashMap<String, usize> {
-            let ids = candidates.iter().map(|candidate| candidate.id().to_owned());
-            ids.zip(0..).collect()
-        };
-        let (locals, remotes) = (agent.get_local_candidates(), agent.get_remote_candidates());
-        let (local_ids, remote_ids) = (by_id(locals), by_id(remotes));
-        // What the peer said of a candidate, which the agent may know from its checks only.
-        let signalled: HashMap<SocketAddr, u32> = session
-            .remotes()
-            .iter()
-            .filter_map(|told| match told.host {
-                Host::Address(ip) => Some((SocketAddr::new(ip, told.port), told.priority)),
-                Host::Name(_) => None,
-            })
-            .collect();
-        agent
-            .get_candidate_pairs_stats(now)
-            .into_iter()
-            .filter_map(|stats| {
-                let local = locals.get(*local_ids.get(&stats.local_candidate_id)?)?;
-                let remote = remotes.get(*remote_ids.get(&stats.remote_candidate_id)?)?;
-                let at = remote.addr();
-                let told = signalled.get(&at);
-                Some(Pair {
-                    local: local.base_addr(),
-                    remote: at,
-                    last_seen: remote.last_received(),
-                    non_symmetric_responses: session.asked.non_symmetric(Path {
-                        local: local.base_addr(),
-                        remote: at,
-                    }),
-                    priority: pair_priority(
-                        session.is_controlling(),
-                        local.priority(),
-                        told.copied().unwrap_or_else(|| remote.priority()),
-                    ),
-                    stats,
-                })
-            })
-            .collect()
-    }
-}
-
-/// RFC 8445 section 6.1.2.3.
-fn pair_priority(controlling: bool, local: u32, remote: u32) -> u64 {
-    let (g, d) = if controlling {
-        (local, remote)
-    } else {
-        (remote, local)
-    };
-    (u64::from(g.min(d)) << 32) + 2 * u64::from(g.max(d)) + u64::from(g > d)
 }

@@ -21,13 +21,16 @@ mod report;
 mod srtp;
 pub mod stun;
 
+use crate::address::TransportAddress;
 use crate::config::Config;
 use crate::error::Error;
 use crate::media::PacketWriter;
 use crate::outbox::{Outbox, Segment};
 use crate::plan::{Fingerprint, TransportPlan};
 use crate::stats::StatsReport;
-use crate::w3c::{DtlsState, IceConnectionState, IceTransportPolicy};
+use crate::w3c::{
+    DtlsState, IceConnectionState, IceProtocol, IceTransportPolicy, RelayProtocol, TcpType,
+};
 use bytes::Bytes;
 use demux::Protocol;
 use dtls::Dtls;
@@ -62,12 +65,36 @@ pub enum Incoming<'a> {
 pub struct LocalCandidate {
     /// `host`, `srflx` or `relay`.
     pub kind: LocalCandidateKind,
+    /// Who connects, where it is a TCP candidate (RFC 6544).
+    pub tcp_type: Option<TcpType>,
     /// The address that the peer sends to.
     pub address: SocketAddr,
-    /// The local socket it is reached through.
+    /// The local socket it is reached through; see [`TransportAddress`] for TCP.
     pub base: SocketAddr,
     /// The STUN or TURN server, for `srflx` and `relay`.
     pub url: Option<String>,
+}
+
+impl LocalCandidate {
+    /// How datagrams of this candidate travel.
+    pub const fn protocol(&self) -> IceProtocol {
+        match self.tcp_type {
+            None => IceProtocol::Udp,
+            Some(_) => IceProtocol::Tcp,
+        }
+    }
+
+    /// What datagrams of this candidate have as their local address: its base, and for a relayed
+    /// one itself (RFC 8445 section 5.1.1.2).
+    pub const fn local(&self) -> TransportAddress {
+        TransportAddress {
+            protocol: self.protocol(),
+            address: match self.kind {
+                LocalCandidateKind::Relay(_) => self.address,
+                LocalCandidateKind::Host | LocalCandidateKind::ServerReflexive => self.base,
+            },
+        }
+    }
 }
 
 /// How a local candidate was found.
@@ -77,8 +104,8 @@ pub enum LocalCandidateKind {
     Host,
     /// What a STUN server saw, or what `host_to_srflx_ip_mapper` said.
     ServerReflexive,
-    /// An address on a TURN server.
-    Relay,
+    /// An address on a TURN server, which is reached so.
+    Relay(RelayProtocol),
 }
 
 /// The transport of one connection.
@@ -179,11 +206,12 @@ impl Transport {
     pub fn handle_datagram<'a>(
         &mut self,
         now: Instant,
-        local: SocketAddr,
+        local: impl Into<TransportAddress>,
         remote: SocketAddr,
         datagram: &'a mut [u8],
         out: &mut Outbox,
     ) -> Incoming<'a> {
+        let local = local.into();
         match demux::classify(datagram) {
             Protocol::Rtp => self.handle_rtp(Path { local, remote }, datagram),
             Protocol::Rtcp => self.handle_rtcp(Path { local, remote }, datagram),
@@ -215,7 +243,7 @@ impl Transport {
 
     /// The selected pair is the rule, and compared first.
     fn accepts(&self, from: Path) -> bool {
-        self.ice.path() == Some(from) || self.ice.is_validated(from.remote)
+        self.ice.path() == Some(from) || self.ice.is_validated(from)
     }
 
     fn handle_rtp<'a>(&mut self, from: Path, datagram: &'a mut [u8]) -> Incoming<'a> {
@@ -342,9 +370,34 @@ impl Transport {
 
     /// Datagrams of media or data that were handed out to be sent and that the system did not
     /// take: they do not count as sent.
-    pub fn discarded(&mut self, local: SocketAddr, remote: SocketAddr, packets: u64, bytes: u64) {
+    pub fn discarded(
+        &mut self,
+        local: impl Into<TransportAddress>,
+        remote: SocketAddr,
+        packets: u64,
+        bytes: u64,
+    ) {
+        let local = local.into();
         let path = Path { local, remote };
         self.traffic.discarded_on_send(path, packets, bytes);
+    }
+
+    /// Whether the peer has proved, through ICE, that it is at the other end of a TCP connection.
+    pub fn is_validated(&self, local: TransportAddress, remote: SocketAddr) -> bool {
+        self.ice.is_validated(Path { local, remote })
+    }
+
+    /// A TCP connection is gone, and all that would have come through it.
+    pub fn connection_lost(
+        &mut self,
+        now: Instant,
+        local: TransportAddress,
+        remote: SocketAddr,
+        out: &mut Outbox,
+    ) {
+        let before = self.begin(out);
+        self.ice.connection_lost(now, Path { local, remote }, out);
+        self.finish(now, before, out);
     }
 
     /// Adds `transport`, `certificate`, `local_candidate`, `remote_candidate`, `candidate_pair`.

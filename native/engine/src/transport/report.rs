@@ -2,9 +2,10 @@
 
 use super::candidate::{self, CandidateKind, Host};
 use super::ice::{Announced, Path};
-use super::{Transport, certificate};
+use super::{LocalCandidateKind, Transport, certificate};
+use crate::address::TransportAddress;
 use crate::stats::{StatsEntry, StatsReport};
-use crate::w3c::{DtlsRole, DtlsState};
+use crate::w3c::{DtlsRole, DtlsState, IceProtocol, TcpType};
 use rtc_ice::candidate::candidate_pair::CandidatePairState;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -90,7 +91,12 @@ pub(super) fn write(transport: &Transport, now: Instant, report: &mut StatsRepor
     write_certificates(transport, report);
     for announced in transport.ice.announced() {
         let candidate = &announced.candidate;
-        let mut fields = address(candidate.address);
+        let host = Host::Address(candidate.address.ip());
+        let mut fields = host_and_port(&host, candidate.address.port());
+        insert_protocol(&mut fields, candidate.protocol(), candidate.tcp_type);
+        if let LocalCandidateKind::Relay(protocol) = candidate.kind {
+            fields.insert("relay_protocol".into(), json!(protocol.as_str()));
+        }
         let kind = CandidateKind::from(candidate.kind);
         fields.insert("candidate_type".into(), json!(kind.as_str()));
         fields.insert("priority".into(), json!(announced.priority));
@@ -108,13 +114,15 @@ pub(super) fn write(transport: &Transport, now: Instant, report: &mut StatsRepor
         }
         add(
             report,
-            local_id(candidate.address),
+            local_id(announced.address()),
             "local_candidate",
             fields,
         );
     }
     for candidate in &remotes {
         let mut fields = host_and_port(&candidate.host, candidate.port);
+        let protocol = candidate.transport.protocol().unwrap_or(IceProtocol::Udp);
+        insert_protocol(&mut fields, protocol, candidate.transport.tcp_type());
         fields.insert("candidate_type".into(), json!(candidate.kind.as_str()));
         fields.insert("priority".into(), json!(candidate.priority));
         fields.insert("foundation".into(), json!(candidate.foundation));
@@ -128,7 +136,10 @@ pub(super) fn write(transport: &Transport, now: Instant, report: &mut StatsRepor
             fields.insert("username_fragment".into(), json!(ufrag));
         }
         let id = match &candidate.host {
-            Host::Address(ip) => remote_id(SocketAddr::new(*ip, candidate.port)),
+            Host::Address(ip) => remote_id(TransportAddress {
+                protocol,
+                address: SocketAddr::new(*ip, candidate.port),
+            }),
             Host::Name(name) => format!("remote_candidate_{name}:{}", candidate.port),
         };
         add(report, id, "remote_candidate", fields);
@@ -210,11 +221,13 @@ fn write_pairs(transport: &Transport, now: Instant, report: &mut StatsReport) {
     let selected = transport.ice.path();
     // The announced candidate with this base; before it was told of, the base itself.
     let mut announced = HashMap::new();
-    for Announced { candidate, .. } in transport.ice.announced() {
-        announced.entry(candidate.base).or_insert(candidate.address);
+    for candidate in transport.ice.announced() {
+        announced
+            .entry(candidate.base())
+            .or_insert(candidate.address());
     }
-    for Announced { candidate, .. } in transport.ice.announced() {
-        announced.insert(candidate.address, candidate.address);
+    for candidate in transport.ice.announced() {
+        announced.insert(candidate.address(), candidate.address());
     }
     for pair in transport.ice.pairs(now) {
         let path = Path {
@@ -229,7 +242,7 @@ fn write_pairs(transport: &Transport, now: Instant, report: &mut StatsReport) {
         let mut fields = object(json!({
             "transport_id": "transport",
             "local_candidate_id": local_id(local),
-            "remote_candidate_id": remote_id(pair.remote),
+            "remote_candidate_id": remote_id(path.remote()),
             "state": stats.state.to_string().replace('-', "_"),
             "valid": succeeded,
             "nominated": stats.nominated,
@@ -287,8 +300,31 @@ fn object(value: Value) -> Map<String, Value> {
     }
 }
 
-fn address(address: SocketAddr) -> Map<String, Value> {
-    host_and_port(&Host::Address(address.ip()), address.port())
+impl Announced {
+    fn address(&self) -> TransportAddress {
+        TransportAddress {
+            protocol: self.candidate.protocol(),
+            address: self.candidate.address,
+        }
+    }
+
+    fn base(&self) -> TransportAddress {
+        TransportAddress {
+            protocol: self.candidate.protocol(),
+            address: self.candidate.base,
+        }
+    }
+}
+
+fn insert_protocol(
+    fields: &mut Map<String, Value>,
+    protocol: IceProtocol,
+    tcp_type: Option<TcpType>,
+) {
+    fields.insert("protocol".into(), json!(protocol.as_str()));
+    if let Some(tcp_type) = tcp_type {
+        fields.insert("tcp_type".into(), json!(tcp_type.as_str()));
+    }
 }
 
 fn host_and_port(host: &Host, port: u16) -> Map<String, Value> {
@@ -300,15 +336,14 @@ fn host_and_port(host: &Host, port: u16) -> Map<String, Value> {
         "transport_id": "transport",
         "address": host,
         "port": port,
-        "protocol": "udp",
     }))
 }
 
-fn local_id(address: SocketAddr) -> String {
+fn local_id(address: TransportAddress) -> String {
     format!("local_candidate_{address}")
 }
 
-fn remote_id(address: SocketAddr) -> String {
+fn remote_id(address: TransportAddress) -> String {
     format!("remote_candidate_{address}")
 }
 

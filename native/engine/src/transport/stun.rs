@@ -1,8 +1,14 @@
 //! A borrowed look at a STUN message (RFC 8489 section 5), enough to say whose it is and to
 //! authenticate it before any state is touched: the agent behind it acts on some attributes without
-//! having checked them.
+//! having checked them. And the one message that the agent does not write itself.
 
+use bytes::BytesMut;
 use rtc_crypto::{HmacAlgorithm, RTCCrypto};
+use rtc_stun::fingerprint::FINGERPRINT;
+use rtc_stun::integrity::MessageIntegrity;
+use rtc_stun::message::{self, BINDING_SUCCESS, Message};
+use rtc_stun::xoraddr::XorMappedAddress;
+use std::net::SocketAddr;
 
 const HEADER: usize = 20;
 const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xA4, 0x42];
@@ -112,6 +118,32 @@ impl<'a> StunMessage<'a> {
                 .and_then(|mut mac| mac.verify(&[kind, &length.to_be_bytes(), identity], value))
                 .is_ok()
     }
+}
+
+/// The answer to a check that came from `mapped` (RFC 8445 section 7.3.1.2).
+pub(super) fn write_success(
+    id: TransactionId,
+    mapped: SocketAddr,
+    password: &str,
+    crypto: &dyn RTCCrypto,
+) -> Option<BytesMut> {
+    let mut answer = Message::new();
+    answer
+        .build(&[
+            Box::new(BINDING_SUCCESS),
+            Box::new(message::TransactionId(id)),
+            Box::new(XorMappedAddress {
+                ip: mapped.ip(),
+                port: mapped.port(),
+            }),
+            Box::new(MessageIntegrity::new_short_term_integrity_with_provider(
+                password.to_owned(),
+                crypto,
+            )),
+            Box::new(FINGERPRINT),
+        ])
+        .ok()?;
+    Some(BytesMut::from(answer.raw.as_slice()))
 }
 
 #[cfg(test)]

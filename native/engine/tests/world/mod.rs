@@ -159,6 +159,7 @@ pub fn config() -> Config {
         host_addresses: None,
         ice_ports: Vec::new(),
         ice_aggressive_nomination: false,
+        ice_tcp: Default::default(),
         ice_lite: false,
         audio_codecs: vec![codec(111, "audio/opus", 48_000, Some(2))],
         video_codecs: vec![codec(96, "video/VP8", 90_000, None)],
@@ -419,6 +420,7 @@ impl World {
             if let Action::Gather { generation, .. } = action {
                 let candidate = LocalCandidate {
                     kind: LocalCandidateKind::Host,
+                    tcp_type: None,
                     address: peer.address,
                     base: peer.address,
                     url: None,
@@ -436,7 +438,7 @@ impl World {
             .iter()
             .map(|s| {
                 (
-                    s.local,
+                    s.local.address,
                     s.remote,
                     outbox.bytes[s.offset..s.offset + s.length].to_vec(),
                 )

@@ -3,7 +3,7 @@
 
 use crate::atoms;
 use crate::terms::{codec, field, host_addresses, kind, list, member, number, optional, strings};
-use engine::config::{Config, Features, Feedback, HeaderExtension, SrtpProfile};
+use engine::config::{Config, Features, Feedback, HeaderExtension, IceTcp, SrtpProfile};
 use engine::w3c::{DtlsRole, IceServer, IceTransportPolicy, SdpValidation};
 use rustler::{Error, NifResult, Term};
 use std::num::NonZeroUsize;
@@ -32,6 +32,10 @@ pub fn config(term: Term<'_>) -> NifResult<Decoded> {
         host_addresses: optional(get(atoms::host_addresses())?, host_addresses)?,
         ice_ports: list(get(atoms::ice_ports())?, number)?,
         ice_aggressive_nomination: boolean(atoms::ice_aggressive_nomination())?,
+        ice_tcp: IceTcp {
+            active: field(get(atoms::ice_tcp())?, atoms::active())?.decode()?,
+            passive: field(get(atoms::ice_tcp())?, atoms::passive())?.decode()?,
+        },
         ice_lite: boolean(atoms::ice_lite())?,
         audio_codecs: list(get(atoms::audio_codecs())?, codec)?,
         video_codecs: list(get(atoms::video_codecs())?, codec)?,

@@ -32,7 +32,7 @@ const INSTANT_FIELD: &str = "last_seen";
 
 /// Fields whose values are W3C enumerations, each with what it may be. Only these become atoms:
 /// everything else may come from a peer.
-const ENUMERATIONS: [(&str, &[&str]); 12] = [
+const ENUMERATIONS: [(&str, &[&str]); 13] = [
     (
         "signaling_state",
         &[
@@ -76,6 +76,7 @@ const ENUMERATIONS: [(&str, &[&str]); 12] = [
     ("dtls_role", &["client", "server", "unknown"]),
     ("candidate_type", &["host", "srflx", "prflx", "relay"]),
     ("protocol", &["udp", "tcp", "tls"]),
+    ("tcp_type", &["active", "passive", "so"]),
     ("relay_protocol", &["udp", "tcp", "tls"]),
     (
         "state",

@@ -16,7 +16,9 @@ pub use connect::Security;
 use crate::stream::{Stream, Turn};
 use client::{Client, Event, Incoming};
 use connect::connect;
+use engine::address::TransportAddress;
 use engine::outbox::Outbox;
+use engine::w3c::RelayProtocol;
 use rtc_crypto::RTCCryptoProvider;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -46,8 +48,8 @@ enum Route {
         base: SocketAddr,
         server: SocketAddr,
     },
-    /// Over a connection of its own.
-    Stream(Box<Stream>),
+    /// Over a connection of its own: TCP or TLS.
+    Stream(RelayProtocol, Box<Stream>),
 }
 
 struct Relay {
@@ -65,6 +67,8 @@ pub enum RelayEvent {
     Allocated {
         /// The server.
         url: String,
+        /// How the server is reached.
+        protocol: RelayProtocol,
         /// The candidate's address, and its base.
         relayed: SocketAddr,
         /// Over UDP: how the server sees our socket.
@@ -137,11 +141,15 @@ impl Relays {
         security: Security,
     ) {
         let same = |relay: &Relay| {
-            matches!(relay.route, Route::Stream(_)) && relay.server.url == server.url
+            matches!(relay.route, Route::Stream(..)) && relay.server.url == server.url
         };
         if !self.relays.iter().any(same) {
+            let protocol = match security {
+                Security::None => RelayProtocol::Tcp,
+                Security::Tls { .. } => RelayProtocol::Tls,
+            };
             let stream = Stream::opening(connect(locals, remotes, security), wire::framed_length);
-            self.add(now, server, Route::Stream(Box::new(stream)), false);
+            self.add(now, server, Route::Stream(protocol, Box::new(stream)), false);
         }
     }
 
@@ -159,7 +167,7 @@ impl Relays {
             Ok(provider) => provider,
             Err(error) => return self.events.push_back(refused(&error.to_string())),
         };
-        let stream = matches!(route, Route::Stream(_));
+        let stream = matches!(route, Route::Stream(..));
         self.relays.push(Relay {
             server: server.clone(),
             route,
@@ -204,7 +212,7 @@ impl Relays {
     ) -> bool {
         let mut worked = false;
         for relay in &mut self.relays {
-            let Route::Stream(stream) = &mut relay.route else {
+            let Route::Stream(_, stream) = &mut relay.route else {
                 continue;
             };
             let (client, relayed) = (&mut relay.client, relay.relayed);
@@ -230,10 +238,10 @@ impl Relays {
     /// Puts datagrams from relayed addresses into their server's framing. Every other one stays
     /// as it is; the order stays.
     pub fn wrap(&mut self, now: Instant, outbox: &mut Outbox) {
-        let relayed = |local: SocketAddr| {
+        let relayed = |local: TransportAddress| {
             self.relays
                 .iter()
-                .position(|relay| relay.relayed == Some(local))
+                .position(|relay| relay.relayed.map(TransportAddress::udp) == Some(local))
         };
         if !outbox.segments.iter().any(|it| relayed(it.local).is_some()) {
             return;
@@ -245,11 +253,7 @@ impl Relays {
             let Some(bytes) = outbox.bytes.get(segment.offset..end) else {
                 continue;
             };
-            let index = self
-                .relays
-                .iter()
-                .position(|relay| relay.relayed == Some(segment.local));
-            match index.and_then(|index| self.relays.get_mut(index)) {
+            match relayed(segment.local).and_then(|index| self.relays.get_mut(index)) {
                 None => wrapped.push(segment.local, segment.remote, bytes),
                 Some(relay) => {
                     framed.clear();
@@ -367,7 +371,7 @@ impl Relay {
     fn transmit(&mut self, message: &[u8], outbox: &mut Outbox) {
         match &mut self.route {
             Route::Udp { base, server } => outbox.push(*base, *server, message),
-            Route::Stream(stream) => {
+            Route::Stream(_, stream) => {
                 // A full stream drops, as a full socket would.
                 stream.write(message);
             }
@@ -377,7 +381,7 @@ impl Relay {
     fn local(&self) -> Option<SocketAddr> {
         match &self.route {
             Route::Udp { base, .. } => Some(*base),
-            Route::Stream(stream) => stream.local(),
+            Route::Stream(_, stream) => stream.local(),
         }
     }
 
@@ -388,6 +392,10 @@ impl Relay {
         };
         self.relayed.map(|relayed| RelayEvent::Allocated {
             url: self.server.url.clone(),
+            protocol: match &self.route {
+                Route::Udp { .. } => RelayProtocol::Udp,
+                Route::Stream(protocol, _) => *protocol,
+            },
             relayed,
             reflexive,
         })

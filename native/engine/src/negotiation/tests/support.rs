@@ -45,6 +45,7 @@ pub fn config() -> Config {
         host_addresses: None,
         ice_ports: Vec::new(),
         ice_aggressive_nomination: false,
+        ice_tcp: Default::default(),
         ice_lite: false,
         audio_codecs: vec![codec(111, "audio/opus", 48_000, Some(2))],
         video_codecs: vec![

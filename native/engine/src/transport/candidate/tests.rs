@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 use super::*;
+use crate::w3c::RelayProtocol;
 use proptest::prelude::*;
 
 #[test]
@@ -13,7 +14,7 @@ fn a_browser_candidate_is_read_with_its_extensions() {
         RemoteCandidate {
             foundation: "842163049".into(),
             component: 1,
-            udp: true,
+            transport: Transport::Udp,
             priority: 1_677_729_535,
             host: Host::Address([203, 0, 113, 7].into()),
             port: 61_764,
@@ -46,7 +47,17 @@ fn mdns_names_are_read_in_lower_case() {
 #[test]
 fn tcp_candidates_are_understood() {
     let parsed = parse("candidate:1 1 tcp 1518280447 10.0.0.5 9 typ host tcptype active").unwrap();
-    assert!(!parsed.udp);
+    assert_eq!(parsed.transport, Transport::Tcp(TcpType::Active));
+    let parsed = parse("candidate:1 1 TCP 1 10.0.0.5 443 typ host tcptype passive").unwrap();
+    assert_eq!(parsed.transport, Transport::Tcp(TcpType::Passive));
+    // RFC 6544 section 4.5 wants the type; what is unknown is left alone.
+    for unknown in [
+        "tcp 1 10.0.0.5 443 typ host",
+        "ssltcp 1 10.0.0.5 443 typ host",
+    ] {
+        let parsed = parse(&format!("candidate:1 1 {unknown}")).unwrap();
+        assert_eq!(parsed.transport, Transport::Other);
+    }
 }
 
 #[test]
@@ -76,17 +87,29 @@ fn text_that_is_no_candidate_is_refused() {
 #[test]
 fn priorities_follow_rfc_8445() {
     // RFC 8445 section 5.1.2: 2130706431 is a lone host candidate's priority.
-    assert_eq!(priority(CandidateKind::Host, 0), 2_130_706_431);
-    assert_eq!(priority(CandidateKind::ServerReflexive, 0), 1_694_498_815);
-    assert_eq!(priority(CandidateKind::Relay, 0), 16_777_215);
-    assert_eq!(priority(CandidateKind::Host, 1), 2_130_706_431 - 256);
-    assert!(priority(CandidateKind::Host, 9) > priority(CandidateKind::ServerReflexive, 0));
+    assert_eq!(priority(CandidateKind::Host, None, 0), 2_130_706_431);
+    assert_eq!(
+        priority(CandidateKind::ServerReflexive, None, 0),
+        1_694_498_815
+    );
+    assert_eq!(priority(CandidateKind::Relay, None, 0), 16_777_215);
+    assert_eq!(priority(CandidateKind::Host, None, 1), 2_130_706_431 - 256);
+    // RFC 6544 section 4.2: 2^13 * 6 + 8191 for active, 2^13 * 4 + 8191 for passive.
+    let tcp = |tcp_type| priority(CandidateKind::Host, Some(tcp_type), 0);
+    assert_eq!(tcp(TcpType::Active), (90 << 24) + (57_343 << 8) + 255);
+    assert_eq!(tcp(TcpType::Passive), (90 << 24) + (40_959 << 8) + 255);
+    assert!(tcp(TcpType::Active) < priority(CandidateKind::ServerReflexive, None, 9));
+    assert!(tcp(TcpType::Passive) > priority(CandidateKind::Relay, None, 0));
+    assert!(
+        priority(CandidateKind::Host, None, 9) > priority(CandidateKind::ServerReflexive, None, 0)
+    );
 }
 
 #[test]
 fn foundations_group_by_type_base_and_server() {
     let candidate = |kind, ip: [u8; 4], port, url: Option<&str>| LocalCandidate {
         kind,
+        tcp_type: None,
         address: (ip, port).into(),
         base: (ip, port).into(),
         url: url.map(str::to_owned),
@@ -94,18 +117,34 @@ fn foundations_group_by_type_base_and_server() {
     let host = candidate(LocalCandidateKind::Host, [10, 0, 0, 1], 1, None);
     let other_port = candidate(LocalCandidateKind::Host, [10, 0, 0, 1], 2, None);
     let other_ip = candidate(LocalCandidateKind::Host, [10, 0, 0, 2], 1, None);
-    let relay = candidate(LocalCandidateKind::Relay, [10, 0, 0, 1], 1, Some("turn:a"));
-    let relay_b = candidate(LocalCandidateKind::Relay, [10, 0, 0, 1], 1, Some("turn:b"));
+    let relay = candidate(
+        LocalCandidateKind::Relay(RelayProtocol::Udp),
+        [10, 0, 0, 1],
+        1,
+        Some("turn:a"),
+    );
+    let relay_b = candidate(
+        LocalCandidateKind::Relay(RelayProtocol::Udp),
+        [10, 0, 0, 1],
+        1,
+        Some("turn:b"),
+    );
     assert_eq!(foundation(&host), foundation(&other_port));
     assert_ne!(foundation(&host), foundation(&other_ip));
     assert_ne!(foundation(&host), foundation(&relay));
     assert_ne!(foundation(&relay), foundation(&relay_b));
+    let over_tcp = LocalCandidate {
+        tcp_type: Some(TcpType::Passive),
+        ..host.clone()
+    };
+    assert_ne!(foundation(&host), foundation(&over_tcp));
 }
 
 #[test]
 fn a_relayed_candidate_does_not_tell_where_we_are() {
     let relay = LocalCandidate {
-        kind: LocalCandidateKind::Relay,
+        kind: LocalCandidateKind::Relay(RelayProtocol::Udp),
+        tcp_type: None,
         address: ([198, 51, 100, 1], 50_000).into(),
         base: ([192, 168, 1, 5], 4_000).into(),
         url: Some("turn:relay.example".into()),
@@ -124,7 +163,12 @@ proptest! {
         kind in prop_oneof![
             Just(LocalCandidateKind::Host),
             Just(LocalCandidateKind::ServerReflexive),
-            Just(LocalCandidateKind::Relay),
+            Just(LocalCandidateKind::Relay(RelayProtocol::Udp)),
+        ],
+        tcp_type in prop_oneof![
+            Just(None),
+            Just(Some(TcpType::Active)),
+            Just(Some(TcpType::Passive)),
         ],
     ) {
         let ip: IpAddr = if v6 {
@@ -134,16 +178,18 @@ proptest! {
         };
         let candidate = LocalCandidate {
             kind,
+            tcp_type,
             address: SocketAddr::new(ip, port),
             base: SocketAddr::new(ip, port),
             url: None,
         };
-        let priority = priority(kind.into(), 3);
+        let priority = priority(kind.into(), tcp_type, 3);
         let parsed = parse(&format(&candidate, &foundation(&candidate), priority)).unwrap();
         prop_assert_eq!(parsed.host, Host::Address(ip));
         prop_assert_eq!(parsed.port, port);
         prop_assert_eq!(parsed.priority, priority);
         prop_assert_eq!(parsed.kind, CandidateKind::from(kind));
+        prop_assert_eq!(parsed.transport.tcp_type(), tcp_type);
         prop_assert_eq!(parsed.related.is_some(), kind != LocalCandidateKind::Host);
     }
 

@@ -1,18 +1,23 @@
 //! Candidates in the form that the agent takes.
 
+use super::aliases::Aliases;
 use super::session::Base;
-use crate::transport::candidate::{CandidateKind, Host, RemoteCandidate};
+use crate::address::TransportAddress;
+use crate::transport::candidate::{CandidateKind, Host, RemoteCandidate, Transport};
+use crate::w3c::{IceProtocol, TcpType};
 use rtc_ice::agent::Agent;
 use rtc_ice::candidate::candidate_host::CandidateHostConfig;
 use rtc_ice::candidate::candidate_peer_reflexive::CandidatePeerReflexiveConfig;
 use rtc_ice::candidate::candidate_relay::CandidateRelayConfig;
 use rtc_ice::candidate::candidate_server_reflexive::CandidateServerReflexiveConfig;
 use rtc_ice::candidate::{Candidate, CandidateConfig};
+use rtc_ice::tcp_type;
 use std::net::{IpAddr, SocketAddr};
 
-fn common(address: SocketAddr, priority: u32, foundation: &str) -> CandidateConfig {
+fn common(address: TransportAddress, priority: u32, foundation: &str) -> CandidateConfig {
+    let TransportAddress { protocol, address } = address;
     CandidateConfig {
-        network: "udp".to_owned(),
+        network: protocol.as_str().to_owned(),
         address: address.ip().to_string(),
         port: address.port(),
         component: 1,
@@ -22,20 +27,41 @@ fn common(address: SocketAddr, priority: u32, foundation: &str) -> CandidateConf
     }
 }
 
+/// How the agent is told which candidates pair: it pairs equals of these, and the candidates that
+/// it makes itself, of peers that connected to us, are [`LISTENING`]. Its own `Active` is found
+/// by the IP address alone, and would be taken for the listening candidate on the same one.
+const CONNECTING: tcp_type::TcpType = tcp_type::TcpType::SimultaneousOpen;
+const LISTENING: tcp_type::TcpType = tcp_type::TcpType::Unspecified;
+
+/// The base of a candidate of ours.
+pub(super) fn local_address(candidate: &Candidate) -> TransportAddress {
+    TransportAddress {
+        protocol: if candidate.network_type().is_tcp() {
+            IceProtocol::Tcp
+        } else {
+            IceProtocol::Udp
+        },
+        address: candidate.base_addr(),
+    }
+}
+
 pub(super) fn add_local(agent: &mut Agent, base: Base) {
     let base_config = common(base.address, base.priority, "");
     let candidate = if base.relay {
         CandidateRelayConfig {
             base_config,
-            rel_addr: base.address.ip().to_string(),
-            rel_port: base.address.port(),
+            rel_addr: base.address.address.ip().to_string(),
+            rel_port: base.address.address.port(),
             ..CandidateRelayConfig::default()
         }
         .new_candidate_relay()
     } else {
         CandidateHostConfig {
             base_config,
-            ..CandidateHostConfig::default()
+            tcp_type: match base.tcp_type {
+                Some(TcpType::Active) => CONNECTING,
+                _ => LISTENING,
+            },
         }
         .new_candidate_host()
     };
@@ -44,8 +70,15 @@ pub(super) fn add_local(agent: &mut Agent, base: Base) {
     }
 }
 
-pub(super) fn add_remote(agent: &mut Agent, candidate: &RemoteCandidate) {
-    let Some(address) = address_of(candidate) else {
+pub(super) fn add_remote(agent: &mut Agent, aliases: &mut Aliases, candidate: &RemoteCandidate) {
+    // One that connects shows its address when it does.
+    if candidate.transport == Transport::Tcp(TcpType::Active) {
+        return;
+    }
+    let Some(remote) = address_of(candidate) else {
+        return;
+    };
+    let Some(address) = aliases.get(remote, agent) else {
         return;
     };
     // A check of the peer may have shown its address before signalling did. RFC 8445 section
@@ -63,9 +96,12 @@ pub(super) fn add_remote(agent: &mut Agent, candidate: &RemoteCandidate) {
     }
 }
 
-fn address_of(candidate: &RemoteCandidate) -> Option<SocketAddr> {
+pub(super) fn address_of(candidate: &RemoteCandidate) -> Option<TransportAddress> {
     match &candidate.host {
-        Host::Address(ip) => Some(SocketAddr::new(*ip, candidate.port)),
+        Host::Address(ip) => Some(TransportAddress {
+            protocol: candidate.transport.protocol()?,
+            address: SocketAddr::new(*ip, candidate.port),
+        }),
         Host::Name(_) => None,
     }
 }
@@ -74,7 +110,18 @@ fn remote_for_agent(
     candidate: &RemoteCandidate,
     address: SocketAddr,
 ) -> rtc_shared::error::Result<Candidate> {
+    let protocol = candidate.transport.protocol().unwrap_or(IceProtocol::Udp);
+    let address = TransportAddress { protocol, address };
     let base_config = common(address, candidate.priority, &candidate.foundation);
+    if protocol == IceProtocol::Tcp {
+        // The other configurations cannot say who connects. The type only matters for how long a
+        // candidate waits for a better one, and the priorities of TCP candidates do that.
+        return CandidateHostConfig {
+            base_config,
+            tcp_type: CONNECTING,
+        }
+        .new_candidate_host();
+    }
     let (rel_addr, rel_port) = candidate
         .related
         .clone()

@@ -1,21 +1,28 @@
 //! One ICE session: an agent with one pair of credentials. A restart makes a second one beside it.
 
+mod consent;
+
+use super::aliases::Aliases;
 use super::asked::Asked;
-use super::convert::{add_local, add_remote};
+use super::convert::{add_local, add_remote, local_address};
 use super::{Announced, Path};
+use crate::address::TransportAddress;
+use crate::config::IceTcp;
 use crate::plan::IceCredentials;
 use crate::transport::candidate::RemoteCandidate;
 use crate::transport::proof::{Proof, Proofs};
-use crate::transport::stun::{Class, StunMessage};
+use crate::transport::stun::{Class, StunMessage, write_success};
+use crate::w3c::TcpType;
 use bytes::BytesMut;
+use consent::{DISCONNECTED_AFTER, FAILED_AFTER, KEEPALIVE, KEEPALIVE_SPREAD_MS};
 use rtc_crypto::RTCCryptoProvider;
 use rtc_ice::agent::agent_config::AgentConfig;
 use rtc_ice::agent::{Agent, Event};
-use rtc_ice::candidate::CandidateType;
+use rtc_ice::candidate::{Candidate, CandidateType};
 use rtc_ice::state::ConnectionState;
 use rtc_shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use sansio::Protocol;
-use std::net::SocketAddr;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,15 +39,6 @@ const MAX_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// Checks a second, in rounds over every pair: candidates of a hostile description can't be used
 /// to flood a third party (RFC 8445 section 19.5.1).
 const CHECKS_PER_SECOND: u32 = 400;
-
-/// Silence after which the pair counts as disconnected, and how long it may stay so: consent ends
-/// 30 s after the last answer (RFC 7675 section 5.1).
-const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
-const FAILED_AFTER: Duration = Duration::from_secs(25);
-
-/// Consent checks: RFC 7675 section 5.1 wants at most 5 s between them, varied by a fifth.
-const KEEPALIVE: Duration = Duration::from_millis(2_000);
-const KEEPALIVE_SPREAD_MS: u64 = 800;
 
 /// How long reflexive and relayed candidates of the peer wait for a better one to answer. Host
 /// candidates, and peer-reflexive ones (a browser's hosts, hidden by mDNS names), don't wait.
@@ -72,21 +70,22 @@ const MAX_EARLY_CHECKS: usize = 32;
 pub(super) struct Settings {
     pub lite: bool,
     pub aggressive: bool,
+    pub tcp: IceTcp,
 }
 
 /// A local address that checks are sent from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Base {
-    pub address: SocketAddr,
+    pub address: TransportAddress,
     pub relay: bool,
+    pub tcp_type: Option<TcpType>,
     pub priority: u32,
 }
 
 /// A check of the peer, kept to be looked at later.
 #[derive(Clone)]
 struct Check {
-    local: SocketAddr,
-    remote: SocketAddr,
+    path: Path,
     bytes: Vec<u8>,
 }
 
@@ -106,7 +105,8 @@ pub(super) struct Session {
     early: Vec<Check>,
     pub asked: Asked,
     pub proofs: Proofs,
-    validated: Vec<SocketAddr>,
+    aliases: Aliases,
+    validated: VecDeque<TransportAddress>,
     /// The selected pair, kept while another one is looked for.
     pub path: Option<Path>,
     /// Looking again for a pair after the selected one fell silent, under the same credentials.
@@ -117,6 +117,8 @@ pub(super) struct Session {
     /// When the selected pair last answered a check of ours: that is consent. The agent goes by
     /// the peer's address, which other pairs share, and by its requests, which prove one direction.
     last_answer: Option<Instant>,
+    /// The TCP connection of the selected pair is gone.
+    broken: bool,
     /// No answer for long enough to tell.
     silent: bool,
     /// No answer for so long that nothing more may be sent.
@@ -194,11 +196,13 @@ impl Session {
             early: Vec::new(),
             asked: Asked::default(),
             proofs: Proofs::default(),
-            validated: Vec::new(),
+            aliases: Aliases::default(),
+            validated: VecDeque::new(),
             path: None,
             renewing: false,
             nomination: None,
             last_answer: None,
+            broken: false,
             silent: false,
             expired: false,
             next_contact: None,
@@ -235,7 +239,7 @@ impl Session {
         }
         self.started = true;
         for candidate in &self.remotes {
-            add_remote(&mut self.agent, candidate);
+            add_remote(&mut self.agent, &mut self.aliases, candidate);
         }
         self.hasten(now);
         let username = format!("{}:{}", self.local.ufrag, remote.ufrag);
@@ -243,12 +247,8 @@ impl Session {
             let ours = StunMessage::parse(&check.bytes)
                 .is_some_and(|message| message.username == Some(username.as_str()));
             if ours {
-                self.proofs.add(Proof {
-                    local: check.local,
-                    remote: check.remote,
-                    reached: false,
-                });
-                self.deliver(now, check.local, check.remote, false, &check.bytes);
+                self.prove(check.path, false);
+                self.deliver(now, check.path, false, &check.bytes);
             }
         }
     }
@@ -270,15 +270,16 @@ impl Session {
 
     /// Takes a candidate of the peer; false where it was a duplicate or one too many.
     pub(super) fn add_remote(&mut self, now: Instant, candidate: RemoteCandidate) -> bool {
-        let known = self
-            .remotes
-            .iter()
-            .any(|other| other.host == candidate.host && other.port == candidate.port);
+        let known = self.remotes.iter().any(|other| {
+            other.host == candidate.host
+                && other.port == candidate.port
+                && other.transport == candidate.transport
+        });
         if known || self.remotes.len() >= MAX_REMOTE_CANDIDATES {
             return false;
         }
         if self.started {
-            add_remote(&mut self.agent, &candidate);
+            add_remote(&mut self.agent, &mut self.aliases, &candidate);
             self.hasten(now);
         }
         self.remotes.push(candidate);
@@ -302,13 +303,22 @@ impl Session {
 
     /// The least time between two rounds over all pairs.
     fn pace(&self) -> Duration {
-        let known = self.agent.get_remote_candidates().len();
-        let pairs = self.bases.len() * self.remotes.len().max(known).max(1);
+        let pairs = |tcp: bool| {
+            let bases = self.bases.iter().filter(|it| it.address.is_tcp() == tcp);
+            let told = self.remotes.iter().filter(|it| {
+                it.transport.tcp_type() != Some(TcpType::Active)
+                    && it.transport.tcp_type().is_some() == tcp
+            });
+            let known = self.agent.get_remote_candidates().iter();
+            let known = known.filter(|it| it.network_type().is_tcp() == tcp);
+            bases.count() * told.count().max(known.count())
+        };
+        let pairs = (pairs(false) + pairs(true)).max(self.bases.len());
         let pairs = u32::try_from(pairs).unwrap_or(u32::MAX);
         (Duration::from_secs(1) / CHECKS_PER_SECOND * pairs).max(CHECK_INTERVAL)
     }
 
-    pub(super) fn is_validated(&self, remote: SocketAddr) -> bool {
+    pub(super) fn is_validated(&self, remote: TransportAddress) -> bool {
         self.validated.contains(&remote)
     }
 
@@ -344,32 +354,27 @@ impl Session {
     pub(super) fn handle(
         &mut self,
         now: Instant,
-        local: SocketAddr,
-        remote: SocketAddr,
+        path: Path,
         message: &StunMessage<'_>,
         bytes: &[u8],
     ) {
         if !self.started {
             if self.early.len() < MAX_EARLY_CHECKS {
                 self.early.push(Check {
-                    local,
-                    remote,
+                    path,
                     bytes: bytes.to_vec(),
                 });
             }
             self.start_if_ready(now);
             return;
         }
-        if !self.has_room(now, remote) {
+        if !self.has_room(now, path) {
             return;
         }
-        let elsewhere = self
-            .path
-            .is_some_and(|path| path.remote != remote || path.local != local);
+        let elsewhere = self.path.is_some_and(|selected| selected != path);
         if message.use_candidate && elsewhere && !self.agent.role() {
             self.nomination = Some(Check {
-                local,
-                remote,
+                path,
                 bytes: bytes.to_vec(),
             });
             if self.silent && !self.renewing {
@@ -380,50 +385,65 @@ impl Session {
         let reached = answer
             && message
                 .transaction_id()
-                .is_some_and(|id| self.asked.answered(id, Path { local, remote }));
-        self.proofs.add(Proof {
-            local,
-            remote,
-            reached,
-        });
-        if answer && self.path == Some(Path { local, remote }) {
+                .is_some_and(|id| self.asked.answered(id, path));
+        self.prove(path, reached);
+        if answer && self.path == Some(path) {
             self.last_answer = Some(now);
             self.silent = false;
+            self.broken = false;
         }
-        self.deliver(now, local, remote, answer, bytes);
+        self.deliver(now, path, answer, bytes);
     }
 
     /// Whether the agent can be given one more message, from this address.
-    fn has_room(&mut self, now: Instant, remote: SocketAddr) -> bool {
+    fn has_room(&mut self, now: Instant, path: Path) -> bool {
         if now.saturating_duration_since(self.taken_since) >= TAKEN_INTERVAL {
             self.taken_since = now;
             self.taken = 0;
         }
         self.taken = self.taken.saturating_add(1);
         let known = self.agent.get_remote_candidates();
+        let remote = self.aliases.find(path.remote());
         self.taken <= MAX_TAKEN
             && (known.len() < MAX_KNOWN_ADDRESSES
-                || known.iter().any(|candidate| candidate.addr() == remote))
+                || known
+                    .iter()
+                    .any(|candidate| Some(candidate.addr()) == remote))
     }
 
-    fn deliver(
-        &mut self,
-        now: Instant,
-        local: SocketAddr,
-        remote: SocketAddr,
-        answer: bool,
-        bytes: &[u8],
-    ) {
-        if !self.validated.contains(&remote) && self.validated.len() < MAX_VALIDATED {
-            self.validated.push(remote);
+    /// What comes over a TCP connection is its owner's anyway.
+    fn prove(&mut self, path: Path, reached: bool) {
+        if !path.local.is_tcp() {
+            self.proofs.add(Proof {
+                local: path.local.address,
+                remote: path.remote,
+                reached,
+            });
         }
+    }
+
+    fn deliver(&mut self, now: Instant, path: Path, answer: bool, bytes: &[u8]) {
+        let remote = path.remote();
+        if !self.validated.contains(&remote) {
+            if self.validated.len() >= MAX_VALIDATED {
+                self.validated.pop_front();
+            }
+            self.validated.push_back(remote);
+        }
+        let Some(alias) = self.aliases.get(remote, &self.agent) else {
+            return;
+        };
         let outcome = self.agent.handle_read(TaggedBytesMut {
             now,
             transport: TransportContext {
-                local_addr: local,
-                peer_addr: remote,
+                local_addr: path.local.address,
+                peer_addr: alias,
                 ecn: None,
-                transport_protocol: TransportProtocol::UDP,
+                transport_protocol: if path.local.is_tcp() {
+                    TransportProtocol::TCP
+                } else {
+                    TransportProtocol::UDP
+                },
             },
             message: BytesMut::from(bytes),
         });
@@ -436,50 +456,6 @@ impl Session {
                 // Nomination waits for nothing else, and is one datagram, not a round.
                 self.next_contact = Some(now);
             }
-        }
-    }
-
-    /// Looks for a pair again with the candidates at hand. Media stays on the old one meanwhile.
-    fn renew(&mut self, now: Instant) {
-        let Some(remote) = self.remote.clone() else {
-            return;
-        };
-        self.controlling = self.agent.role();
-        let restarted = self
-            .agent
-            .restart(now, self.local.ufrag.clone(), self.local.pwd.clone(), true)
-            .and_then(|()| {
-                self.agent.start_connectivity_checks(
-                    now,
-                    self.controlling,
-                    remote.ufrag,
-                    remote.pwd,
-                )
-            });
-        if let Err(error) = restarted {
-            log::warn!("ICE could not look again: {error}");
-            return;
-        }
-        for candidate in &self.remotes {
-            add_remote(&mut self.agent, candidate);
-        }
-        self.renewing = true;
-        self.hasten(now);
-    }
-
-    /// The peer does not nominate again what it believes selected, so its word is recalled until
-    /// our own check of that pair has succeeded. Its answer to us is one the peer drops.
-    fn follow_nomination(&mut self, now: Instant) {
-        if self.renewing
-            && !self.agent.role()
-            && self.agent.state() == ConnectionState::Checking
-            && let Some(Check {
-                local,
-                remote,
-                bytes,
-            }) = self.nomination.clone()
-        {
-            self.deliver(now, local, remote, false, &bytes);
         }
     }
 
@@ -499,10 +475,11 @@ impl Session {
             match tagged.event {
                 Event::SelectedCandidatePairChange(local, remote) => {
                     self.path = Some(Path {
-                        local: local.base_addr(),
-                        remote: remote.addr(),
+                        local: local_address(&local),
+                        remote: self.remote_address(&remote).address,
                     });
                     self.renewing = false;
+                    self.broken = false;
                     self.nomination = None;
                     self.last_answer = Some(now);
                     self.silent = false;
@@ -521,91 +498,56 @@ impl Session {
         changed | self.watch_consent(now)
     }
 
-    /// RFC 7675 section 5.1. True when consent was lost.
-    fn watch_consent(&mut self, now: Instant) -> bool {
-        let selected = matches!(
-            self.agent.state(),
-            ConnectionState::Connected | ConnectionState::Disconnected
-        );
-        let Some(heard) = self.heard().filter(|_| selected) else {
-            return false;
-        };
-        let silence = now.saturating_duration_since(heard);
-        self.silent = silence > DISCONNECTED_AFTER;
-        if silence > DISCONNECTED_AFTER + FAILED_AFTER {
-            self.expired = true;
-            self.next_contact = None;
-            return self.path.take().is_some();
-        }
-        // The controlling side chooses again; the controlled one goes where it was led.
-        let elsewhere = self.agent.role() || self.nomination.is_some();
-        if self.silent && elsewhere && !self.lite {
-            self.renew(now);
-        }
-        false
-    }
-
-    fn heard(&self) -> Option<Instant> {
-        let (_, remote) = self.agent.get_selected_candidate_pair()?;
-        if self.lite {
-            // It sends no checks, so requests are all there is.
-            return remote.last_received();
-        }
-        self.last_answer
-    }
-
-    fn following_contact(&self, now: Instant) -> Option<Instant> {
-        match self.agent.state() {
-            ConnectionState::New | ConnectionState::Checking => {
-                let gap = CHECK_INTERVAL * 2_u32.saturating_pow(self.round.min(8) / 2);
-                Some(
-                    now + gap
-                        .clamp(CHECK_INTERVAL, MAX_CHECK_INTERVAL)
-                        .max(self.pace()),
-                )
-            }
-            ConnectionState::Connected
-            | ConnectionState::Disconnected
-            | ConnectionState::Completed => {
-                let spread = Duration::from_millis(rand::random::<u64>() % KEEPALIVE_SPREAD_MS);
-                let keepalive =
-                    now + KEEPALIVE - Duration::from_millis(KEEPALIVE_SPREAD_MS / 2) + spread;
-                let heard = self.heard();
-                // The moment silence turns into a state is not left to the next keepalive.
-                let verdict = heard.and_then(|heard| {
-                    [DISCONNECTED_AFTER, DISCONNECTED_AFTER + FAILED_AFTER]
-                        .into_iter()
-                        .map(|limit| heard + limit + Duration::from_millis(1))
-                        .find(|at| *at > now)
-                });
-                Some(verdict.map_or(keepalive, |at| at.min(keepalive)))
-            }
-            _ => None,
-        }
-    }
-
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.next_contact.filter(|_| self.started)
     }
 
-    /// The next STUN datagram: from, to, bytes.
-    pub(super) fn poll_transmit(&mut self) -> Option<(SocketAddr, SocketAddr, BytesMut)> {
-        let message = self.agent.poll_write()?;
-        if let Some(check) =
-            StunMessage::parse(&message.message).filter(|sent| sent.class == Class::Request)
-            && let Some(id) = check.transaction_id()
-        {
-            let path = Path {
-                local: message.transport.local_addr,
-                remote: message.transport.peer_addr,
-            };
-            self.asked.sent(id, path);
+    /// The next STUN datagram, and where it goes.
+    pub(super) fn poll_transmit(&mut self) -> Option<(Path, BytesMut)> {
+        let mut sent = self.agent.poll_write()?;
+        let (local, alias) = (sent.transport.local_addr, sent.transport.peer_addr);
+        let tcp = sent.transport.transport_protocol == TransportProtocol::TCP;
+        let path = if tcp {
+            Path {
+                local: TransportAddress::tcp(local),
+                remote: self.aliases.real(alias),
+            }
+        } else {
+            Path {
+                local: TransportAddress::udp(local),
+                remote: alias,
+            }
+        };
+        let message = StunMessage::parse(&sent.message);
+        let id = message.and_then(|message| message.transaction_id());
+        match message.map(|message| message.class) {
+            Some(Class::Request) => {
+                if let Some(id) = id {
+                    self.asked.sent(id, path);
+                }
+            }
+            // It says where the check came from, and the agent knows only the alias.
+            Some(Class::Success) if tcp => {
+                let written = id.and_then(|id| {
+                    write_success(id, path.remote, &self.local.pwd, self.provider.crypto())
+                });
+                match written {
+                    Some(answer) => sent.message = answer,
+                    None => log::warn!("no answer could be written to {}", path.remote),
+                }
+            }
+            _ => {}
         }
-        Some((
-            message.transport.local_addr,
-            message.transport.peer_addr,
-            message.message,
-        ))
+        Some((path, sent.message))
+    }
+
+    /// Where a candidate of the peer is.
+    pub(super) fn remote_address(&self, candidate: &Candidate) -> TransportAddress {
+        if candidate.network_type().is_tcp() {
+            TransportAddress::tcp(self.aliases.real(candidate.addr()))
+        } else {
+            TransportAddress::udp(candidate.addr())
+        }
     }
 
     pub(super) fn progress(&self) -> Progress {

@@ -1,5 +1,8 @@
 //! The harness: two peers, their plans, a link, a clock.
 
+mod tcp;
+
+use crate::address::TransportAddress;
 use crate::config::{Config, Features, SrtpProfile};
 use crate::media::PacketWriter;
 use crate::outbox::Outbox;
@@ -18,6 +21,7 @@ pub fn config() -> Config {
         host_addresses: None,
         ice_ports: vec![],
         ice_aggressive_nomination: false,
+        ice_tcp: Default::default(),
         ice_lite: false,
         audio_codecs: vec![],
         video_codecs: vec![],
@@ -42,6 +46,7 @@ pub fn config() -> Config {
 pub fn host(address: SocketAddr) -> LocalCandidate {
     LocalCandidate {
         kind: LocalCandidateKind::Host,
+        tcp_type: None,
         address,
         base: address,
         url: None,
@@ -65,6 +70,8 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Another interface.
     pub second: Option<SocketAddr>,
+    /// Where it listens for TCP connections.
+    pub listening: Option<SocketAddr>,
     pub plan: TransportPlan,
     pub out: Outbox,
     pub events: Vec<TransportEvent>,
@@ -86,6 +93,7 @@ impl Peer {
             transport: Transport::new(now, config).unwrap(),
             address,
             second: None,
+            listening: None,
             plan: TransportPlan {
                 ice_role: role,
                 local: credentials(name),
@@ -129,7 +137,7 @@ impl Peer {
     pub fn deliver_at(
         &mut self,
         now: Instant,
-        local: SocketAddr,
+        local: impl Into<TransportAddress>,
         from: SocketAddr,
         datagram: &[u8],
     ) {
@@ -213,7 +221,7 @@ struct Flight {
     order: u64,
     to_b: bool,
     from: SocketAddr,
-    to: SocketAddr,
+    to: TransportAddress,
     bytes: Vec<u8>,
 }
 
@@ -236,6 +244,7 @@ pub struct Pair {
     pub datagrams: usize,
     /// Every datagram that was put on the link: to b?, bytes.
     pub log: Vec<(bool, Vec<u8>)>,
+    connections: Vec<tcp::Connection>,
     flights: Vec<Flight>,
     order: u64,
     random: u64,
@@ -274,6 +283,7 @@ impl Pair {
             mute: None,
             datagrams: 0,
             log: vec![],
+            connections: vec![],
             flights: vec![],
             order: 0,
             random: 0x9E37_79B9_7F4A_7C15,
@@ -337,11 +347,19 @@ impl Pair {
                 let bytes = out.bytes[segment.offset..segment.offset + segment.length].to_vec();
                 self.datagrams += 1;
                 self.log.push((to_b, bytes.clone()));
+                if segment.local.is_tcp() {
+                    self.pass_tcp(to_b, segment.local.address, segment.remote, bytes);
+                    continue;
+                }
                 let copies = 1 + u64::from(self.dice(self.repeat));
                 for _ in 0..copies {
-                    let dead = [Some(segment.local), Some(segment.remote)].contains(&self.dead)
+                    let dead = [Some(segment.local.address), Some(segment.remote)]
+                        .contains(&self.dead)
                         && self.dead.is_some();
-                    if self.cut || dead || self.mute == Some(segment.local) || self.dice(self.loss)
+                    if self.cut
+                        || dead
+                        || self.mute == Some(segment.local.address)
+                        || self.dice(self.loss)
                     {
                         continue;
                     }
@@ -355,8 +373,8 @@ impl Pair {
                         at: self.now + self.latency + held,
                         order: self.order,
                         to_b,
-                        from: segment.local,
-                        to: segment.remote,
+                        from: segment.local.address,
+                        to: segment.remote.into(),
                         bytes: bytes.clone(),
                     });
                 }
@@ -399,7 +417,8 @@ impl Pair {
                 } else {
                     &mut self.a
                 };
-                if flight.to == peer.address || Some(flight.to) == peer.second {
+                let to = flight.to;
+                if to.is_tcp() || to.address == peer.address || Some(to.address) == peer.second {
                     peer.deliver_at(now, flight.to, flight.from, &flight.bytes);
                 }
             }

@@ -73,6 +73,6 @@ fn a_second_write_lands_behind_the_first_in_the_arena() {
     assert_eq!(segments.len(), 2);
     assert_eq!((segments[0].offset, segments[0].length), (0, first));
     assert_eq!((segments[1].offset, segments[1].length), (first, second));
-    assert_eq!(segments[0].local, pair.a.address);
+    assert_eq!(segments[0].local.address, pair.a.address);
     assert_eq!(segments[0].remote, pair.b.address);
 }

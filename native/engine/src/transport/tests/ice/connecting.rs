@@ -1,0 +1,171 @@
+//! How two agents connect, and how they notice that they no longer are.
+
+use super::super::link::*;
+use crate::w3c::IceConnectionState::{Checking, Connected, Disconnected, Failed};
+use crate::w3c::{DtlsRole, DtlsState, IceRole};
+use serde_json::json;
+use std::time::Duration;
+
+#[test]
+fn the_states_are_checking_and_connected_once_each() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_secs(60));
+    assert_eq!(pair.a.ice(), [Checking, Connected]);
+    assert_eq!(pair.b.ice(), [Checking, Connected]);
+}
+
+#[test]
+fn an_idle_connection_wakes_about_every_two_seconds() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_secs(10));
+    (pair.a.wakeups, pair.b.wakeups, pair.datagrams) = (0, 0, 0);
+    pair.run(Duration::from_secs(60));
+    for peer in [&pair.a, &pair.b] {
+        assert!(
+            (20..=60).contains(&peer.wakeups),
+            "{} wake-ups",
+            peer.wakeups
+        );
+    }
+    assert!(
+        (80..=240).contains(&pair.datagrams),
+        "{} datagrams",
+        pair.datagrams
+    );
+}
+
+#[test]
+fn a_wrong_password_gets_nowhere() {
+    let mut pair = Pair::new();
+    pair.introduce(DtlsRole::Server);
+    let mut pair = Pair::new();
+    pair.b.plan.local = credentials("bbbb");
+    pair.a.apply(pair.now);
+    let of_a = pair.a.gather(pair.now);
+    let print = pair.a.transport.fingerprint();
+    pair.learn_b(DtlsRole::Client, vec![print]);
+    pair.b.apply(pair.now);
+    let of_b = pair.b.gather(pair.now);
+    pair.b.add_remote(pair.now, &of_a);
+    let print = pair.b.transport.fingerprint();
+    pair.learn_a(DtlsRole::Server, vec![print]);
+    pair.a.plan.remote.as_mut().unwrap().pwd = "wrong-0123456789abcdefghijkl".into();
+    pair.a.apply(pair.now);
+    pair.a.add_remote(pair.now, &of_b);
+    pair.run(Duration::from_secs(20));
+    assert_eq!(pair.a.ice(), [Checking]);
+    assert_eq!(pair.b.ice(), [Checking]);
+    assert_ne!(
+        pair.b.stat(pair.now, "transport", "unmatched_requests"),
+        Some(json!(0))
+    );
+    pair.run(Duration::from_secs(20));
+    assert_eq!(pair.a.transport.ice_state(), Failed);
+    assert_eq!(pair.a.transport.dtls_state(), DtlsState::New);
+}
+
+#[test]
+fn checks_that_come_before_the_answer_are_answered_with_it() {
+    let mut pair = Pair::new();
+    pair.a.apply(pair.now);
+    let of_a = pair.a.gather(pair.now);
+    let print = pair.a.transport.fingerprint();
+    pair.learn_b(DtlsRole::Client, vec![print]);
+    pair.b.apply(pair.now);
+    pair.b.gather(pair.now);
+    pair.b.add_remote(pair.now, &of_a);
+    // The answer takes 300 ms, and names no candidate.
+    pair.run(ms(300));
+    assert_eq!(pair.a.ice(), []);
+    let print = pair.b.transport.fingerprint();
+    pair.learn_a(DtlsRole::Server, vec![print]);
+    pair.a.apply(pair.now);
+    let answered = pair.now;
+    assert!(pair.run_until(Duration::from_secs(2), Pair::is_connected));
+    assert!(pair.now - answered <= ms(30), "{:?}", pair.now - answered);
+    assert_eq!(pair.a.ice(), [Checking, Connected]);
+}
+
+#[test]
+fn both_controlling_and_both_controlled_are_repaired() {
+    for role in [IceRole::Controlling, IceRole::Controlled] {
+        let mut pair = Pair::new();
+        pair.a.plan.ice_role = role;
+        pair.b.plan.ice_role = role;
+        pair.introduce(DtlsRole::Client);
+        assert!(
+            pair.run_until(Duration::from_secs(5), Pair::is_connected),
+            "{role:?}"
+        );
+        assert_ne!(
+            pair.a.stat(pair.now, "transport", "ice_role"),
+            pair.b.stat(pair.now, "transport", "ice_role"),
+        );
+    }
+}
+
+#[test]
+fn a_vanished_peer_is_disconnected_after_5_s_and_failed_after_30_more() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_secs(3));
+    pair.cut = true;
+    let cut = pair.now;
+    assert!(pair.run_until(Duration::from_secs(10), |pair| {
+        pair.a.transport.ice_state() == Disconnected && pair.b.transport.ice_state() == Disconnected
+    }));
+    let silent = pair.now - cut;
+    assert!((ms(2_500)..ms(5_500)).contains(&silent), "{silent:?}");
+    // Media still goes to the old address: the silence may pass.
+    assert!(pair.a.send_rtp(1).is_some());
+    pair.run(Duration::from_secs(18));
+    assert_eq!(pair.a.transport.ice_state(), Disconnected);
+    pair.run(Duration::from_secs(17));
+    for peer in [&mut pair.a, &mut pair.b] {
+        assert_eq!(peer.ice(), [Checking, Connected, Disconnected, Failed]);
+        assert_eq!(peer.send_rtp(2), None, "sending without consent");
+    }
+}
+
+#[test]
+fn a_short_silence_is_got_over_without_a_restart() {
+    for silence in [6, 8, 12, 20, 26] {
+        let mut pair = Pair::new();
+        pair.connect();
+        pair.cut = true;
+        pair.run(Duration::from_secs(silence));
+        pair.cut = false;
+        let back = pair.now;
+        let recovered = pair.run_until(Duration::from_secs(6), Pair::is_connected);
+        assert!(
+            recovered,
+            "after {silence} s: {:?} {:?}",
+            pair.a.ice(),
+            pair.b.ice()
+        );
+        assert!(pair.now - back < Duration::from_secs(5));
+        pair.run(Duration::from_secs(60));
+        assert!(
+            pair.is_connected(),
+            "after {silence} s, later: {:?} {:?}",
+            pair.a.ice(),
+            pair.b.ice()
+        );
+        assert!(pair.exchange(9));
+    }
+}
+
+#[test]
+fn a_lite_agent_connects_by_answering() {
+    let mut lite = config();
+    lite.ice_lite = true;
+    let mut pair = Pair::with(&config(), &lite);
+    pair.a.plan.remote_ice_lite = true;
+    pair.introduce(DtlsRole::Client);
+    assert!(pair.run_until(Duration::from_secs(5), Pair::is_connected));
+    assert!(pair.exchange(1));
+    pair.run(Duration::from_secs(60));
+    assert!(pair.is_connected());
+}
