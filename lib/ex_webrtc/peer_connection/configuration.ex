@@ -29,6 +29,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     ice_aggressive_nomination: quote(do: boolean()),
     host_to_srflx_ip_mapper: quote(do: (:inet.ip_address() -> :inet.ip_address() | nil) | nil),
     ice_lite: quote(do: boolean()),
+    ice_tcp: quote(do: boolean() | :active | :passive),
     audio_codecs: quote(do: [RTPCodecParameters.t()]),
     video_codecs: quote(do: [RTPCodecParameters.t()]),
     features: quote(do: [feature()]),
@@ -118,6 +119,10 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     Default: none.
   - `ice_lite`: answer connectivity checks only (RFC 8445 section 2.5), for a server with a public
     address. Default `false`.
+  - `ice_tcp`: candidates over TCP too (RFC 6544), for peers that UDP does not reach. `:passive`
+    listens on each address of this host, on a port of `ice_port_range`, and lets peers connect, as
+    browsers do; `:active` connects to peers that listen; `true` is both. UDP is preferred where
+    both work. With `ice_lite`, only `:passive`. Default `false`.
   - `audio_codecs`, `video_codecs`: what to offer and accept, preferred first: structs or names, not
     mixed. RTX is added by `features`. Default `default_audio_codecs/0` and
     `default_video_codecs/0`.
@@ -175,6 +180,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
               ice_port_range: [0],
               ice_aggressive_nomination: true,
               ice_lite: false,
+              ice_tcp: false,
               audio_codecs: [],
               video_codecs: [],
               features: [],

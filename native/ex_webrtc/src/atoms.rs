@@ -190,6 +190,8 @@ rustler::atoms! {
     ice_tls_ca_pem,
     ice_aggressive_nomination,
     ice_lite,
+    ice_tcp,
+    passive,
     ice_ports,
     ice_servers,
     ice_transport_policy,

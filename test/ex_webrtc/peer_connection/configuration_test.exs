@@ -40,6 +40,17 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
       assert av1.sdp_fmtp_line == "level-idx=5;profile=0;tier=0"
     end
 
+    test "ice_tcp says who connects" do
+      for {value, active, passive} <- [
+            {false, false, false},
+            {:active, true, false},
+            {:passive, false, true},
+            {true, true, true}
+          ] do
+        assert %{ice_tcp: %{active: ^active, passive: ^passive}} = native(ice_tcp: value)
+      end
+    end
+
     test "the native side is told of the features and what they imply" do
       assert %{
                ice_servers: [],
@@ -47,6 +58,7 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
                host_addresses: nil,
                ice_ports: [],
                ice_lite: false,
+               ice_tcp: %{active: false, passive: false},
                features: %{twcc: true, inbound_rtx: true, outbound_rtx: true, rtcp_reports: true},
                header_extensions: extensions,
                rtcp_feedbacks: feedbacks,
@@ -183,6 +195,7 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
           ice_port_range: [65_536],
           ice_aggressive_nomination: :yes,
           ice_lite: nil,
+          ice_tcp: :both,
           audio_codecs: :opus,
           audio_codecs: [:mp3],
           audio_codecs: [:vp8],

@@ -24,6 +24,10 @@ defmodule ExWebRTC.PeerConnection.Configuration.Engine do
       ice_ports: config.ice_port_range |> Enum.reject(&(&1 == 0)) |> Enum.uniq(),
       ice_aggressive_nomination: config.ice_aggressive_nomination,
       ice_lite: config.ice_lite,
+      ice_tcp: %{
+        active: config.ice_tcp in [true, :active],
+        passive: config.ice_tcp in [true, :passive]
+      },
       audio_codecs: config.audio_codecs,
       video_codecs: config.video_codecs,
       header_extensions: native_header_extensions(config),

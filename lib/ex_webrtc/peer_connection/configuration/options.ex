@@ -83,6 +83,8 @@ defmodule ExWebRTC.PeerConnection.Configuration.Options do
     )
   end
 
+  defp parse_option(:ice_tcp, value), do: one_of(value, [true, false, :active, :passive])
+
   defp parse_option(name, value) when name in [:ice_aggressive_nomination, :ice_lite],
     do: check(is_boolean(value), value, "a boolean")
 

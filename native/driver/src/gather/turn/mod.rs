@@ -149,7 +149,12 @@ impl Relays {
                 Security::Tls { .. } => RelayProtocol::Tls,
             };
             let stream = Stream::opening(connect(locals, remotes, security), wire::framed_length);
-            self.add(now, server, Route::Stream(protocol, Box::new(stream)), false);
+            self.add(
+                now,
+                server,
+                Route::Stream(protocol, Box::new(stream)),
+                false,
+            );
         }
     }
 
@@ -238,12 +243,11 @@ impl Relays {
     /// Puts datagrams from relayed addresses into their server's framing. Every other one stays
     /// as it is; the order stays.
     pub fn wrap(&mut self, now: Instant, outbox: &mut Outbox) {
-        let relayed = |local: TransportAddress| {
-            self.relays
-                .iter()
-                .position(|relay| relay.relayed.map(TransportAddress::udp) == Some(local))
-        };
-        if !outbox.segments.iter().any(|it| relayed(it.local).is_some()) {
+        if !outbox
+            .segments
+            .iter()
+            .any(|it| self.relay_at(it.local).is_some())
+        {
             return;
         }
         let mut wrapped = Outbox::default();
@@ -253,7 +257,8 @@ impl Relays {
             let Some(bytes) = outbox.bytes.get(segment.offset..end) else {
                 continue;
             };
-            match relayed(segment.local).and_then(|index| self.relays.get_mut(index)) {
+            let index = self.relay_at(segment.local);
+            match index.and_then(|index| self.relays.get_mut(index)) {
                 None => wrapped.push(segment.local, segment.remote, bytes),
                 Some(relay) => {
                     framed.clear();
@@ -264,6 +269,11 @@ impl Relays {
             }
         }
         *outbox = wrapped;
+    }
+
+    fn relay_at(&self, local: TransportAddress) -> Option<usize> {
+        let mut relays = self.relays.iter();
+        relays.position(|relay| relay.relayed.map(TransportAddress::udp) == Some(local))
     }
 
     /// Lets out what the clients have to send, and takes in what became of them.
