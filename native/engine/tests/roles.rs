@@ -140,6 +140,88 @@ fn everything_with(offerer: usize, role: DtlsRole, profile: SrtpProfile) {
     );
 }
 
+fn dtls_states(world: &World, side: usize) -> Vec<DtlsState> {
+    let events = world.peers[side].heard.events.iter();
+    events
+        .filter_map(|event| match event {
+            Event::DtlsTransportStateChange(state) => Some(*state),
+            _ => None,
+        })
+        .collect()
+}
+
+/// An offer of `side` that says which end of DTLS it takes from now on.
+fn offer_with_setup(world: &mut World, side: usize, setup: &str) {
+    let offer = world.create(side, Command::CreateOffer { ice_restart: false });
+    world.ok(side, Command::SetLocalDescription(Some(offer.clone())));
+    let mut altered = offer.clone();
+    altered.sdp = offer.sdp.replace("a=setup:actpass", setup);
+    assert_ne!(altered, offer);
+    world.ok(1 - side, Command::SetRemoteDescription(altered));
+    let answer = world.create(1 - side, Command::CreateAnswer);
+    world.ok(1 - side, Command::SetLocalDescription(Some(answer.clone())));
+    world.ok(side, Command::SetRemoteDescription(answer));
+}
+
+#[test]
+fn another_dtls_role_is_another_association_on_which_media_and_channels_go_on() {
+    for side in 0..2 {
+        let (mut world, mine, theirs) = World::with_channel();
+        world.add_transceiver(0, 2, Kind::Video);
+        world.negotiate(0);
+        world.flows(0, 2, 0..10);
+        // Side 1 answered, and so became the client.
+        let setup = ["a=setup:active", "a=setup:passive"][side];
+        offer_with_setup(&mut world, side, setup);
+        world.connect();
+        let renewed = [
+            DtlsState::Connecting,
+            DtlsState::Connected,
+            DtlsState::New,
+            DtlsState::Connecting,
+            DtlsState::Connected,
+        ];
+        assert_eq!(dtls_states(&world, 0), renewed);
+        assert_eq!(dtls_states(&world, 1), renewed);
+        world.flows(0, 2, 10..20);
+        // SCTP begins anew as well (RFC 8842 section 5.6): what was open is closed.
+        world.wait_until_closed(0, &mine);
+        world.wait_until_closed(1, &theirs);
+        for (from, label) in [(0, "another"), (1, "and back")] {
+            let mine = world.channel(from, label);
+            world.wait_until_open(from, &mine);
+            let theirs = world.remote_channel(1 - from, label);
+            let data = Bytes::from_static(b"over the new association");
+            world.send_data(from, &mine, DataKind::String, data.clone());
+            world.run_for(Duration::from_secs(1));
+            assert_eq!(
+                world.messages_on(1 - from, &theirs),
+                [(DataKind::String, data)]
+            );
+        }
+        // The role that is in force now stays.
+        world.negotiate(0);
+        world.negotiate(1);
+        world.flows(0, 2, 20..30);
+        assert_eq!(dtls_states(&world, 0), renewed);
+    }
+}
+
+#[test]
+fn a_channel_made_after_dtls_has_ended_waits_for_another_association() {
+    let (mut world, mine, _) = World::with_channel();
+    world.ok(1, Command::Close);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(dtls_states(&world, 0).last(), Some(&DtlsState::Closed));
+    world.wait_until_closed(0, &mine);
+    let late = world.channel(0, "late");
+    world.run_for(Duration::from_secs(1));
+    assert!(
+        world.channel_states(0, &late).is_empty(),
+        "it is connecting"
+    );
+}
+
 #[test]
 fn everything_works_when_the_answerer_is_the_dtls_client() {
     for offerer in 0..2 {

@@ -168,6 +168,7 @@ impl Association {
         self.active.is_some() && !self.lost
     }
 
+    #[cfg(test)]
     pub(super) fn is_lost(&self) -> bool {
         self.lost
     }

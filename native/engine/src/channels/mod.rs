@@ -147,10 +147,10 @@ impl Channels {
     /// # Errors
     ///
     /// [`Error::InvalidOption`] for options that W3C refuses or an id in use,
-    /// [`Error::InvalidState`] when the connection or its association has ended or no stream is
-    /// left.
+    /// [`Error::InvalidState`] when the connection is closed or no stream is left. One that is made
+    /// when the association has ended waits for another, as the W3C has it.
     pub fn create(&mut self, now: Instant, options: ChannelOptions) -> Result<ChannelInfo, Error> {
-        if self.closed || self.association.as_ref().is_some_and(Association::is_lost) {
+        if self.closed {
             return Err(Error::InvalidState);
         }
         let negotiated = options.negotiated;
@@ -304,20 +304,51 @@ impl Channels {
         self.settle(now);
     }
 
-    /// The connection closes, or the transport failed for good: every channel closes. With
-    /// `quiet` no events are made. An ABORT is left for [`Self::poll_packet`].
-    pub fn close(&mut self, _now: Instant, quiet: bool) {
+    /// The connection closes: every channel closes, of which nothing is told. An ABORT is left for
+    /// [`Self::poll_packet`].
+    pub fn close(&mut self) {
         if let Some(association) = &mut self.association {
             association.abort();
         }
         self.lose();
         self.closed = true;
         self.early_packet = None;
-        if quiet {
-            // Requests that wait are still answered.
-            self.events
-                .retain(|event| matches!(event, ChannelEvent::Sent(..)));
+        // Requests that wait are still answered.
+        self.events
+            .retain(|event| matches!(event, ChannelEvent::Sent(..)));
+    }
+
+    /// DTLS has ended or failed: every channel closes. Those made from now on wait for a DTLS
+    /// association that another exchange may begin.
+    pub fn transport_ended(&mut self) {
+        self.lose();
+        self.forget_association();
+    }
+
+    /// Another DTLS association takes the place of this one, so another SCTP association begins as
+    /// well: what was open closes, what was never open waits on.
+    pub fn transport_replaced(&mut self) {
+        let waiting = |channel: &Channel| channel.state == ChannelState::Connecting;
+        let (kept, open): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.channels)
+            .into_iter()
+            .partition(|(_, channel)| waiting(channel));
+        self.channels = open;
+        self.lose();
+        self.forget_association();
+        for (id, mut channel) in kept {
+            // The DTLS role decides on the others anew.
+            channel.id = channel.id.filter(|_| channel.negotiated);
+            if let Some(stream) = channel.id {
+                self.streams.take(stream, id);
+            }
+            self.channels.insert(id, channel);
         }
+    }
+
+    fn forget_association(&mut self) {
+        self.association = None;
+        self.early_packet = None;
+        self.role = None;
     }
 
     /// Adds `data_channel` entries; returns (opened, closed) counts for `peer_connection`.

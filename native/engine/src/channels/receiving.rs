@@ -31,8 +31,13 @@ impl Channels {
                 // RFC 8831 section 6.6: one byte stands for none.
                 Ppid::StringEmpty => (DataKind::String, Bytes::new()),
                 Ppid::BinaryEmpty => (DataKind::Binary, Bytes::new()),
-                // Not a data channel's, or one of the two deprecated partial ones.
-                _ => continue,
+                // No data channel's. So are the two for messages in parts, 52 and 54: RFC 8831
+                // section 6.6 deprecates them, no implementation sends them since SCTP has
+                // interleaving and end-of-record, and a part is not a message to deliver.
+                _ => {
+                    log::debug!("a message with an unknown PPID is dropped");
+                    continue;
+                }
             };
             match self.streams.owner(stream) {
                 Some(id) => {

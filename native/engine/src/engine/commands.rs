@@ -249,7 +249,7 @@ impl Engine {
         let mut out = self.transport.packet_writer(&mut self.outbox);
         self.media.close(now, &mut out);
         drop(out);
-        self.channels.close(now, true);
+        self.channels.close();
         while let Some(packet) = self.channels.poll_packet(now) {
             self.transport.write_data(now, &packet, &mut self.outbox);
         }

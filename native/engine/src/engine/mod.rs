@@ -330,8 +330,9 @@ impl Engine {
                 }
                 match state {
                     DtlsState::Connected => self.apply_channels(now),
-                    DtlsState::Closed | DtlsState::Failed => self.channels.close(now, false),
-                    DtlsState::New | DtlsState::Connecting => {}
+                    DtlsState::Closed | DtlsState::Failed => self.channels.transport_ended(),
+                    DtlsState::New => self.channels.transport_replaced(),
+                    DtlsState::Connecting => {}
                 }
             }
         }

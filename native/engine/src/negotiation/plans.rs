@@ -176,18 +176,16 @@ impl State {
             (true, false) => self.exchange.ice_role = Some(IceRole::Controlled),
             _ => {}
         }
-        // A role once taken stays: DTLS is not started anew on this transport.
-        if self.exchange.dtls_role.is_none() {
-            let setup = answer.sections.get(tagged).and_then(|s| s.setup);
-            self.exchange.dtls_role = match (setup, we_offered) {
-                (Some(Setup::Active), true) | (Some(Setup::Passive), false) => {
-                    Some(DtlsRole::Server)
-                }
-                (Some(Setup::Passive), true) | (Some(Setup::Active), false) => {
-                    Some(DtlsRole::Client)
-                }
-                _ => None,
-            };
+        // Another role than before is another DTLS association (RFC 8842 section 3.1).
+        let setup = answer.sections.get(tagged).and_then(|s| s.setup);
+        match (setup, we_offered) {
+            (Some(Setup::Active), true) | (Some(Setup::Passive), false) => {
+                self.exchange.dtls_role = Some(DtlsRole::Server);
+            }
+            (Some(Setup::Passive), true) | (Some(Setup::Active), false) => {
+                self.exchange.dtls_role = Some(DtlsRole::Client);
+            }
+            _ => {}
         }
     }
 

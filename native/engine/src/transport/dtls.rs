@@ -153,28 +153,24 @@ impl Dtls {
     }
 
     /// Takes role and fingerprints. An association stays over renegotiations and ICE restarts, for
-    /// as long as the peer's certificate is one of the announced (RFC 8842 section 4).
+    /// as long as the roles are the same and the peer's certificate is one of the announced; else
+    /// a new one begins (RFC 8842 section 3.1).
     pub(super) fn apply(&mut self, now: Instant, plan: &TransportPlan, has_path: bool) {
-        if self.is_closed_for_good() && plan.remote_fingerprints == self.expected {
-            return;
-        }
         let settled = plan
             .dtls_role
             .filter(|_| !plan.remote_fingerprints.is_empty());
         let Some(role) = settled else { return };
-        if self.expected != plan.remote_fingerprints {
-            let same_peer = self.agreed.as_ref().is_some_and(|agreed| {
+        let same_role = self.role.is_none_or(|own| own == role);
+        let same_peer = self.expected == plan.remote_fingerprints
+            || self.agreed.as_ref().is_some_and(|agreed| {
                 certificate::matches_any(&agreed.remote_certificate, &plan.remote_fingerprints)
             });
-            self.expected.clone_from(&plan.remote_fingerprints);
-            if !same_peer && self.role.is_some() {
-                self.forget();
-                self.role = Some(role);
-                self.change(DtlsState::New);
-            }
+        self.expected.clone_from(&plan.remote_fingerprints);
+        if self.role.is_some() && !(same_role && same_peer) {
+            self.forget();
+            self.change(DtlsState::New);
         }
-        // RFC 8842 section 5.3: roles of a running association don't change.
-        self.role.get_or_insert(role);
+        self.role = Some(role);
         self.advance(now, has_path);
     }
 

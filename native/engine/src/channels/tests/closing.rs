@@ -146,7 +146,7 @@ fn a_channel_closed_before_the_association_never_opens() {
 
 #[test]
 fn closing_the_connection_closes_every_channel_at_both_ends_and_answers_who_waits() {
-    let (mut pair, [own, peer]) = Pair::with_channel(PERFECT, |_| {});
+    let (mut pair, [own, _]) = Pair::with_channel(PERFECT, |_| {});
     for number in 0..1_000 {
         assert!(own.account.charge(16_384));
         let payload = Bytes::from(vec![0; 16_384]);
@@ -159,10 +159,9 @@ fn closing_the_connection_closes_every_channel_at_both_ends_and_answers_who_wait
         };
         pair.ends[0].send(pair.now, data);
     }
-    pair.ends[0].close(pair.now, false);
+    pair.ends[0].transport_ended();
     pair.run(Duration::from_secs(1));
     assert_eq!(pair.states(0, &own), [ChannelState::Closed]);
-    assert_eq!(pair.states(1, &peer), [ChannelState::Closed]);
     assert_eq!(own.account.waiting(), 0);
     let answers = pair.events[0]
         .iter()
@@ -184,10 +183,11 @@ fn closing_the_connection_closes_every_channel_at_both_ends_and_answers_who_wait
 
 #[test]
 fn a_quiet_close_tells_nothing() {
-    let (mut pair, _) = Pair::with_channel(PERFECT, |_| {});
-    pair.ends[0].close(pair.now, true);
+    let (mut pair, [_, peer]) = Pair::with_channel(PERFECT, |_| {});
+    pair.ends[0].close();
     assert!(pair.ends[0].poll_event().is_none());
-    assert!(pair.ends[0].poll_packet(pair.now).is_some(), "the ABORT");
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.states(1, &peer), [ChannelState::Closed], "the ABORT");
 }
 
 #[test]

@@ -187,6 +187,23 @@ fn data_and_nonsense_on_unknown_streams_leave_nothing_behind() {
 }
 
 #[test]
+fn messages_in_deprecated_parts_are_dropped_and_the_channel_goes_on() {
+    let (mut pair, [own, peer]) = Pair::with_channel(PERFECT, |_| {});
+    let (header, tsn) = taken_over(&mut pair, &peer);
+    for (at, (protocol, text)) in [(54, "par"), (52, "ts"), (51, "whole")].iter().enumerate() {
+        let tsn = tsn.wrapping_add(at as u32);
+        // Unordered, so that no stream sequence number is needed.
+        let chunk = data_chunk(tsn, 0, 7, *protocol, text.as_bytes());
+        deliver(&mut pair, &header, &chunk);
+    }
+    pair.flush();
+    assert_eq!(
+        pair.data(0),
+        [(own.id, DataKind::String, Bytes::from_static(b"whole"))]
+    );
+}
+
+#[test]
 fn a_forward_tsn_over_half_the_number_space_is_not_followed() {
     let (mut pair, [own, peer]) = Pair::with_channel(PERFECT, |_| {});
     let (header, tsn) = taken_over(&mut pair, &peer);

@@ -229,7 +229,7 @@ fn options_that_w3c_refuses_are_refused() {
         assert_eq!(result.err(), Some(Error::InvalidOption));
     }
     assert!(pair.ends[0].create(pair.now, options(&long[1..])).is_ok());
-    pair.ends[0].close(pair.now, false);
+    pair.ends[0].close();
     let result = pair.ends[0].create(pair.now, options("a"));
     assert_eq!(result.err(), Some(Error::InvalidState));
 }
