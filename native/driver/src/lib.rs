@@ -6,13 +6,14 @@
 //! | [`Connection`] | the handle: submits from any thread, closes when the last one is dropped |
 //! | `queue` | bounded way from the handles of a connection to its shard |
 //! | `shard` | the event loop: one task per connection, its sockets, its timer |
+//! | `mux` | UDP ports that connections of all shards share |
 //! | `gather` | candidates: host, server-reflexive, relayed, `.local` names |
 //! | `stream` | TCP and TLS, cut into messages |
 //! | `panic_guard` | what a panic in one connection's step does, and what it does not |
 //!
 //! A connection lives on one shard for all its life and is owned by its task there: an
 //! [`engine::Engine`], its sockets and its [`Mailbox`], by value. The only thing that two threads
-//! share is the queue.
+//! share is the queue, and the inbox of a connection on a shared port.
 
 // Tests may stop at what they did not expect.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -20,6 +21,7 @@
 mod connection;
 mod gather;
 mod mailbox;
+mod mux;
 mod panic_guard;
 mod queue;
 mod runtime;
@@ -29,4 +31,5 @@ mod stream;
 pub use connection::{Connection, SubmitError};
 pub use gather::interfaces::host_addresses;
 pub use mailbox::Mailbox;
+pub use mux::{PortLease, PortStats};
 pub use runtime::{OpenError, Runtime, RuntimeOptions};

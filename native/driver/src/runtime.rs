@@ -3,11 +3,13 @@
 use crate::connection::Connection;
 use crate::gather::mdns;
 use crate::mailbox::Mailbox;
+use crate::mux::{PortLease, PortStats, Ports};
 use crate::panic_guard;
 use crate::queue::Queue;
 use crate::shard::{Opening, Shard};
 use engine::config::Config;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -31,6 +33,7 @@ pub enum OpenError {
 /// Dropping it closes every connection and waits for the threads to end.
 pub struct Runtime<M: Mailbox> {
     shards: Vec<Shard<M>>,
+    ports: Ports,
     next: AtomicUsize,
 }
 
@@ -48,10 +51,12 @@ impl<M: Mailbox> Runtime<M> {
             .max(1);
         let (resolver, lookups) = mdns::resolver();
         let mut lookups = Some(lookups);
-        let shards = (0..count)
+        let shards: Vec<_> = (0..count)
             .map(|index| Shard::start(index, resolver.clone(), lookups.take()))
             .collect::<io::Result<_>>()?;
+        let runtimes = shards.iter().map(|it: &Shard<M>| it.runtime().clone());
         Ok(Self {
+            ports: Ports::new(runtimes.collect()),
             shards,
             next: AtomicUsize::new(0),
         })
@@ -63,11 +68,52 @@ impl<M: Mailbox> Runtime<M> {
     /// # Errors
     /// `RuntimeGone` when the shard's thread has ended.
     pub fn open(&self, config: Config, mailbox: M) -> Result<Connection<M>, OpenError> {
+        self.open_with(config, mailbox, None)
+    }
+
+    /// Like [`Self::open`], of a connection whose host candidates are on a shared port.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(
+        &self,
+        lease: PortLease,
+        config: Config,
+        mailbox: M,
+    ) -> Result<Connection<M>, OpenError> {
+        self.open_with(config, mailbox, Some(lease))
+    }
+
+    /// Opens a UDP port on `addresses` for connections to share, or joins those who do. It closes
+    /// with the last lease: when the connections on it are closed. Without a `number` it is one
+    /// that was free, and the same one every time while it can be had.
+    ///
+    /// Asks the system, with a lock held.
+    ///
+    /// # Errors
+    /// `AddrInUse` where another program has the port; what the system says where it cannot be
+    /// bound on any of the addresses.
+    pub fn share_port(&self, number: Option<u16>, addresses: &[IpAddr]) -> io::Result<PortLease> {
+        self.ports.lease(number, addresses)
+    }
+
+    /// The ports that connections share now, in no order.
+    pub fn shared_ports(&self) -> Vec<PortStats> {
+        self.ports.stats()
+    }
+
+    fn open_with(
+        &self,
+        config: Config,
+        mailbox: M,
+        lease: Option<PortLease>,
+    ) -> Result<Connection<M>, OpenError> {
         let queue = Arc::new(Queue::new());
         let opening = Opening {
             config,
             mailbox,
             queue: Arc::clone(&queue),
+            lease,
         };
         self.least_loaded()
             .ok_or(OpenError::RuntimeGone)?

@@ -183,11 +183,20 @@ impl Gatherer {
                     let Some(remote) = addresses.iter().find(reachable) else {
                         continue;
                     };
-                    asked = true;
                     match &entry.protocol {
-                        Protocol::TurnUdp(turn) => relays.allocate_udp(now, turn, *local, *remote),
+                        Protocol::TurnUdp(turn) => {
+                            let ports = &round.engine.config().ice_ports;
+                            let base = round.sockets.ensure_own(local.ip(), ports);
+                            let Ok(base) = base.inspect_err(|error| {
+                                log::warn!("no socket for {}: {error}", entry.url);
+                            }) else {
+                                continue;
+                            };
+                            relays.allocate_udp(now, turn, base, *remote);
+                        }
                         _ => gathering.transactions.begin(now, server, *local, *remote),
                     }
+                    asked = true;
                 }
                 transmit(gathering, round);
                 return asked;
@@ -367,7 +376,7 @@ impl Gatherer {
         self.relays.flush(round.engine.outbox());
         while let Some(event) = self.relays.poll_event() {
             if let Some(gathering) = &self.round {
-                relay_event(now, gathering.generation, event, round);
+                relay_event(now, gathering, event, round);
             }
         }
         let relays = self.relays.is_asking();
@@ -469,7 +478,8 @@ fn no_answer(
 }
 
 /// Reports what became of an allocation.
-fn relay_event(now: Instant, generation: u32, event: RelayEvent, round: &mut Round<'_>) {
+fn relay_event(now: Instant, gathering: &Gathering, event: RelayEvent, round: &mut Round<'_>) {
+    let generation = gathering.generation;
     match event {
         RelayEvent::Allocated {
             url,
@@ -477,7 +487,9 @@ fn relay_event(now: Instant, generation: u32, event: RelayEvent, round: &mut Rou
             relayed,
             reflexive,
         } => {
-            let reflexive = reflexive.filter(|(mapped, base)| mapped != base);
+            // The socket of a relay may be another than that of the host candidates.
+            let reflexive =
+                reflexive.filter(|(mapped, base)| mapped != base && gathering.hosts.contains(base));
             let found = reflexive.map(|(address, base)| LocalCandidate {
                 kind: LocalCandidateKind::ServerReflexive,
                 tcp_type: None,

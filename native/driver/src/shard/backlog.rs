@@ -11,8 +11,11 @@ use engine::address::TransportAddress;
 use engine::outbox::{Outbox, Segment};
 use quinn_udp::{Transmit, UdpSockRef};
 use std::cell::RefCell;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::Interest;
@@ -47,6 +50,9 @@ pub struct Backlog {
     since: Option<Instant>,
     /// What was given up since it was last asked for.
     discarded: Vec<Discarded>,
+    /// The wait for a socket. A future of its own: of those that only poll a socket, the last one
+    /// is woken, and a socket may be shared.
+    writable: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 /// Datagrams that did not leave, of one pair of addresses.
@@ -162,17 +168,28 @@ impl Backlog {
             .segments
             .get(self.sent)
             .and_then(|segment| sockets.at(segment.local.address));
-        match waiting {
-            // An error shows again when the datagram is sent.
-            Some(socket) => socket.io.poll_send_ready(cx).map(drop),
-            None => Poll::Ready(()),
+        let Some(socket) = waiting else {
+            return Poll::Ready(());
+        };
+        let writable = self.writable.get_or_insert_with(|| {
+            let socket = Arc::clone(socket);
+            Box::pin(async move {
+                // An error shows again when the datagram is sent.
+                let _ = socket.io.writable().await;
+            })
+        });
+        let ready = writable.as_mut().poll(cx);
+        if ready.is_ready() {
+            self.writable = None;
         }
+        ready
     }
 
     /// Gives up what waits.
     pub fn clear(&mut self, outbox: &mut Outbox) {
         self.sent = 0;
         self.since = None;
+        self.writable = None;
         outbox.clear(KEPT_ARENA);
         ARENA.with_borrow_mut(|arena| {
             if arena.bytes.capacity() < outbox.bytes.capacity() {

@@ -6,7 +6,7 @@
 //! timers again: a busy connection does not starve its neighbours.
 
 mod backlog;
-mod receive;
+pub mod receive;
 pub mod sockets;
 mod task;
 mod timer;
@@ -14,6 +14,7 @@ mod timer;
 use crate::gather::dns::Dns;
 use crate::gather::mdns::{self, Resolver};
 use crate::mailbox::Mailbox;
+use crate::mux::PortLease;
 use crate::queue::Queue;
 use crate::runtime::OpenError;
 use engine::config::Config;
@@ -24,7 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use task::Task;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
@@ -43,10 +44,14 @@ pub struct Opening<M> {
     pub mailbox: M,
     /// Shared with its handles.
     pub queue: Arc<Queue<M>>,
+    /// The port that it shares with others.
+    pub lease: Option<PortLease>,
 }
 
 /// What the connections of a shard share.
 pub struct Neighbourhood {
+    /// Which shard it is.
+    pub shard: usize,
     /// Looks up `.local` names.
     pub resolver: Resolver,
     /// Looks up the names of ICE servers.
@@ -73,6 +78,7 @@ impl Drop for Counted {
 pub struct Shard<M: Mailbox> {
     openings: Option<mpsc::UnboundedSender<(Opening<M>, Counted)>>,
     connections: Arc<AtomicUsize>,
+    runtime: Handle,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,12 +96,13 @@ impl<M: Mailbox> Shard<M> {
             .max_blocking_threads(MAX_LOOKUP_THREADS)
             .thread_keep_alive(LOOKUP_THREAD_KEEP_ALIVE)
             .build()?;
+        let handle = runtime.handle().clone();
         let (openings, opened) = mpsc::unbounded_channel();
         let thread = thread::Builder::new()
             .name(format!("ex_webrtc_{index}"))
             .spawn(move || {
                 let tasks = LocalSet::new();
-                tasks.block_on(&runtime, accept(opened, resolver, lookups));
+                tasks.block_on(&runtime, accept(index, opened, resolver, lookups));
                 // Every task is dropped here, which closes its connection.
                 drop(tasks);
                 // A name that does not answer must not keep the thread.
@@ -104,6 +111,7 @@ impl<M: Mailbox> Shard<M> {
         Ok(Self {
             openings: Some(openings),
             connections: Arc::new(AtomicUsize::new(0)),
+            runtime: handle,
             thread: Some(thread),
         })
     }
@@ -119,6 +127,11 @@ impl<M: Mailbox> Shard<M> {
     /// Connections it has, or is about to have.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Its runtime, for sockets that it serves to all.
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
     }
 
     /// Tells the thread to close its connections and end.
@@ -140,6 +153,7 @@ impl<M: Mailbox> Shard<M> {
 
 /// Makes a task of every connection that is opened, until the runtime is dropped.
 async fn accept<M: Mailbox>(
+    shard: usize,
     mut opened: mpsc::UnboundedReceiver<(Opening<M>, Counted)>,
     resolver: Resolver,
     lookups: Option<mdns::Service>,
@@ -148,6 +162,7 @@ async fn accept<M: Mailbox>(
         tokio::task::spawn_local(lookups.run());
     }
     let neighbourhood = Rc::new(Neighbourhood {
+        shard,
         resolver,
         dns: Dns::new(),
     });

@@ -1,10 +1,15 @@
-//! The UDP sockets of a connection: one for each host address.
+//! The UDP sockets of a connection: one for each host address, its own or a shared port's.
 
+use crate::mux::{Membership, PortLease};
+use engine::outbox::Outbox;
+use engine::transport::Proof;
 use quinn_udp::{UdpSockRef, UdpSocketState};
 use socket2::{Domain, Protocol, SockRef, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Once;
+use std::sync::{Arc, Once};
+use std::task::Context;
+use std::time::Instant;
 use tokio::net::UdpSocket;
 
 /// Kernel buffer asked for in each direction, in bytes. Data channels are 5 to 10 times faster
@@ -31,15 +36,16 @@ impl Socket {
     /// # Errors
     /// `AddrInUse` when every port of the range is taken; what the system says otherwise.
     pub fn bind(ip: IpAddr, ports: &[u16]) -> io::Result<Self> {
-        let domain = if ip.is_ipv4() {
-            Domain::IPV4
-        } else {
-            Domain::IPV6
-        };
-        let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
+        let socket = udp_socket(ip)?;
         bind_one_of(&socket, ip, ports)?;
-        enlarge_buffers(&SockRef::from(&socket));
+        Self::register(socket)
+    }
+
+    /// Has the current runtime tell when a bound socket is ready.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn register(socket: socket2::Socket) -> io::Result<Self> {
         let io = UdpSocket::from_std(socket.into())?;
         let offload = UdpSocketState::new(UdpSockRef::from(&io))?;
         let address = io.local_addr()?;
@@ -49,6 +55,22 @@ impl Socket {
             address,
         })
     }
+}
+
+/// A socket with large buffers, not bound yet.
+///
+/// # Errors
+/// What the system says.
+pub fn udp_socket(ip: IpAddr) -> io::Result<socket2::Socket> {
+    let domain = if ip.is_ipv4() {
+        Domain::IPV4
+    } else {
+        Domain::IPV6
+    };
+    let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    enlarge_buffers(&SockRef::from(&socket));
+    Ok(socket)
 }
 
 fn bind_one_of(socket: &socket2::Socket, ip: IpAddr, ports: &[u16]) -> io::Result<()> {
@@ -94,24 +116,45 @@ fn enlarge_buffers(socket: &SockRef<'_>) {
 /// The sockets of one connection. They stay open over ICE restarts.
 #[derive(Default)]
 pub struct Sockets {
-    open: Vec<Socket>,
+    own: Vec<Arc<Socket>>,
+    shared: Option<Membership>,
 }
 
 impl Sockets {
+    /// Those of a shared port, for a connection of `shard`.
+    pub fn sharing(lease: PortLease, shard: usize) -> Self {
+        Self {
+            own: Vec::new(),
+            shared: Some(Membership::new(lease, shard)),
+        }
+    }
+
     /// The bound address of the socket on `ip`, which is opened if it is not yet.
     ///
     /// # Errors
     /// As [`Socket::bind`].
     pub fn ensure(&mut self, ip: IpAddr, ports: &[u16]) -> io::Result<SocketAddr> {
-        if let Some(socket) = self.open.iter().find(|socket| socket.address.ip() == ip) {
+        match &mut self.shared {
+            Some(shared) => shared.ensure(ip),
+            None => self.ensure_own(ip, ports),
+        }
+    }
+
+    /// Like [`Self::ensure`], of a socket that no other connection uses: a TURN server gives one
+    /// allocation to an address.
+    ///
+    /// # Errors
+    /// As [`Socket::bind`].
+    pub fn ensure_own(&mut self, ip: IpAddr, ports: &[u16]) -> io::Result<SocketAddr> {
+        if let Some(socket) = self.own.iter().find(|socket| socket.address.ip() == ip) {
             return Ok(socket.address);
         }
-        if self.open.len() >= MAX_SOCKETS {
+        if self.own.len() >= MAX_SOCKETS {
             return Err(io::Error::other("too many host addresses"));
         }
         let socket = Socket::bind(ip, ports)?;
         let address = socket.address;
-        self.open.push(socket);
+        self.own.push(Arc::new(socket));
         Ok(address)
     }
 
@@ -119,29 +162,75 @@ impl Sockets {
     /// than a connection may have with the current ones. Until then they stay: the path in use may
     /// be on one, and one whose address has left the machine costs nothing.
     pub fn forget_old(&mut self, current: &[IpAddr]) {
-        let new = current
-            .iter()
-            .filter(|ip| !self.open.iter().any(|socket| socket.address.ip() == **ip))
-            .count();
-        if self.open.len() + new > MAX_SOCKETS {
-            self.open
+        let shared = self.shared.as_ref().map_or(&[][..], Membership::sockets);
+        let crowded = |sockets: &[Arc<Socket>]| {
+            let new = current
+                .iter()
+                .filter(|ip| !sockets.iter().any(|socket| socket.address.ip() == **ip))
+                .count();
+            sockets.len() + new > MAX_SOCKETS
+        };
+        if crowded(shared)
+            && let Some(shared) = &mut self.shared
+        {
+            shared.leave_others(current);
+        }
+        if crowded(&self.own) {
+            self.own
                 .retain(|socket| current.contains(&socket.address.ip()));
         }
     }
 
     /// The socket that is bound to `address`.
-    pub fn at(&self, address: SocketAddr) -> Option<&Socket> {
-        self.open.iter().find(|socket| socket.address == address)
+    pub fn at(&self, address: SocketAddr) -> Option<&Arc<Socket>> {
+        let shared = self.shared.as_ref().map_or(&[][..], Membership::sockets);
+        let mut all = self.own.iter().chain(shared);
+        all.find(|socket| socket.address == address)
     }
 
-    /// All of them.
-    pub fn iter(&self) -> std::slice::Iter<'_, Socket> {
-        self.open.iter()
+    /// Those that only this connection reads.
+    pub fn own(&self) -> &[Arc<Socket>] {
+        &self.own
     }
 
-    /// Closes all of them.
+    /// Hands what a shared port has received to `each`, with its local and its remote address;
+    /// true where there was something.
+    pub fn poll_shared(
+        &mut self,
+        cx: &Context<'_>,
+        each: impl FnMut(SocketAddr, SocketAddr, &mut [u8]),
+    ) -> bool {
+        self.shared
+            .as_mut()
+            .is_some_and(|shared| shared.poll_receive(cx, each))
+    }
+
+    /// Checks with this user name are the connection's.
+    pub fn answer_to(&mut self, user: &str) {
+        if let Some(shared) = &mut self.shared {
+            shared.answer_to(user);
+        }
+    }
+
+    /// The peer has proved itself.
+    pub fn learn(&mut self, now: Instant, proofs: Vec<Proof>) {
+        if let Some(shared) = &mut self.shared {
+            for proof in proofs {
+                shared.learn(now, proof);
+            }
+        }
+    }
+
+    /// These leave now: the answers to the checks among them are the connection's.
+    pub fn note_checks(&self, now: Instant, outbox: &Outbox) {
+        if let Some(shared) = &self.shared {
+            shared.note_checks(now, outbox);
+        }
+    }
+
+    /// Closes its own ones, and leaves those that are shared.
     pub fn close(&mut self) {
-        self.open = Vec::new();
+        *self = Self::default();
     }
 }
 

@@ -7,6 +7,7 @@ use super::timer::Timer;
 use super::{Counted, Neighbourhood, Opening};
 use crate::gather::{Destination, Gatherer, Round};
 use crate::mailbox::Mailbox;
+use crate::mux::PortLease;
 use crate::panic_guard;
 use crate::queue::{Queue, Submission, Taken};
 use engine::Engine;
@@ -18,6 +19,7 @@ use engine::ids::{RequestId, Rid, TrackId};
 use engine::media::ReceivedRtp;
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -47,6 +49,8 @@ pub struct Task<M: Mailbox> {
     burst: VecDeque<Submission<M>>,
     /// Before the first turn, which makes the engine from it.
     config: Option<Config>,
+    /// As `config`.
+    lease: Option<PortLease>,
     /// Between the first turn and the end.
     live: Option<Live>,
     neighbourhood: Rc<Neighbourhood>,
@@ -56,10 +60,11 @@ pub struct Task<M: Mailbox> {
 /// The protocol and its network.
 struct Live {
     engine: Engine,
-    sockets: Sockets,
     gatherer: Gatherer,
-    backlog: Backlog,
     timer: Timer,
+    /// Waits for sockets, so it is dropped before them.
+    backlog: Backlog,
+    sockets: Sockets,
 }
 
 /// What a round came to.
@@ -80,6 +85,7 @@ impl<M: Mailbox> Task<M> {
             queue: opening.queue,
             burst: VecDeque::new(),
             config: Some(opening.config),
+            lease: opening.lease,
             live: None,
             neighbourhood,
             counted: Some(counted),
@@ -122,7 +128,11 @@ impl<M: Mailbox> Task<M> {
     /// Takes inputs of every kind once, then lets out what they caused.
     fn round(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<Progress, Error> {
         if let Some(config) = self.config.take() {
-            self.live = Some(Live::new(now, config, &mut self.mailbox)?);
+            let sockets = match self.lease.take() {
+                Some(lease) => Sockets::sharing(lease, self.neighbourhood.shard),
+                None => Sockets::default(),
+            };
+            self.live = Some(Live::new(now, config, sockets, &mut self.mailbox)?);
         }
         let Some(live) = self.live.as_mut() else {
             return Ok(Progress::Ended);
@@ -161,6 +171,7 @@ impl<M: Mailbox> Task<M> {
             live.engine.flush(now, &mut self.mailbox);
             live.serve_relays(now, &mut self.mailbox);
             live.act(now, &self.neighbourhood, &self.queue, &mut self.mailbox);
+            live.sockets.learn(now, live.engine.take_proofs());
             self.mailbox.turn_ended();
         }
         live.send(now);
@@ -226,13 +237,18 @@ impl<M: Mailbox> Drop for Task<M> {
 }
 
 impl Live {
-    fn new(now: Instant, config: Config, sink: &mut dyn Sink) -> Result<Self, Error> {
+    fn new(
+        now: Instant,
+        config: Config,
+        sockets: Sockets,
+        sink: &mut dyn Sink,
+    ) -> Result<Self, Error> {
         Ok(Self {
             engine: Engine::new(now, config, sink)?,
-            sockets: Sockets::default(),
+            sockets,
             gatherer: Gatherer::default(),
-            backlog: Backlog::default(),
             timer: Timer::new(now),
+            backlog: Backlog::default(),
         })
     }
 
@@ -311,28 +327,31 @@ impl Live {
         let mut worked = false;
         // Results of the gatherer wait until the sockets are free again.
         let mut answers = Vec::new();
-        for socket in sockets.iter() {
+        let mut each = |local: SocketAddr, remote: SocketAddr, datagram: &mut [u8]| match gatherer
+            .handle_datagram(now, local, remote, datagram)
+        {
+            Destination::Engine => {
+                engine.handle_datagram(now, local, remote, datagram, sink);
+            }
+            Destination::Answer(answer) => answers.push(answer),
+            Destination::Taken => {}
+            Destination::Relayed {
+                relayed,
+                peer,
+                range,
+            } => {
+                if let Some(data) = datagram.get_mut(range) {
+                    engine.handle_datagram(now, relayed, peer, data, sink);
+                }
+            }
+        };
+        worked |= sockets.poll_shared(cx, &mut each);
+        for socket in sockets.own() {
             // Until it is empty or has given a batch; a poll that waits registers the task.
             while socket.io.poll_recv_ready(cx).is_ready() {
-                let local = socket.address;
                 let received = receive(socket, |remote, datagram| {
                     worked = true;
-                    match gatherer.handle_datagram(now, local, remote, datagram) {
-                        Destination::Engine => {
-                            engine.handle_datagram(now, local, remote, datagram, sink);
-                        }
-                        Destination::Answer(answer) => answers.push(answer),
-                        Destination::Taken => {}
-                        Destination::Relayed {
-                            relayed,
-                            peer,
-                            range,
-                        } => {
-                            if let Some(data) = datagram.get_mut(range) {
-                                engine.handle_datagram(now, relayed, peer, data, sink);
-                            }
-                        }
-                    }
+                    each(socket.address, remote, datagram);
                 });
                 if received == Received::Batch {
                     worked = true;
@@ -411,7 +430,8 @@ impl Live {
     ) {
         while let Some(action) = self.engine.poll_action() {
             match action {
-                Action::Gather { generation, .. } => {
+                Action::Gather { generation, ufrag } => {
+                    self.sockets.answer_to(&ufrag);
                     let Self {
                         engine,
                         sockets,
@@ -456,6 +476,7 @@ impl Live {
             self.backlog.forget_sent(self.engine.outbox());
             self.gatherer.wrap(now, self.engine.outbox());
         }
+        self.sockets.note_checks(now, self.engine.outbox());
         self.backlog.send(now, self.engine.outbox(), &self.sockets);
         for discarded in self.backlog.take_discarded() {
             self.engine.discarded(

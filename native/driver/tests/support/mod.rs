@@ -2,7 +2,7 @@
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bytes::Bytes;
-use driver::{Connection, Mailbox, Runtime, RuntimeOptions};
+use driver::{Connection, Mailbox, PortLease, Runtime, RuntimeOptions};
 use engine::command::{
     ChannelInfo, ChannelOptions, Command, CommandResult, OutgoingData, OutgoingRtp, Property, Value,
 };
@@ -155,6 +155,18 @@ impl Peer {
     pub fn open(runtime: &Runtime<TestMailbox>, config: Config) -> Self {
         let (mailbox, output) = TestMailbox::new();
         let connection = runtime.open(config, mailbox).unwrap();
+        Self {
+            connection,
+            output,
+            seen: VecDeque::new(),
+            next_id: 1,
+        }
+    }
+
+    /// On a shared port.
+    pub fn open_on(runtime: &Runtime<TestMailbox>, lease: PortLease, config: Config) -> Self {
+        let (mailbox, output) = TestMailbox::new();
+        let connection = runtime.open_on(lease, config, mailbox).unwrap();
         Self {
             connection,
             output,
@@ -391,6 +403,14 @@ impl Peer {
             rtx: false,
         };
         self.connection.send_rtp(track, packet).unwrap();
+    }
+
+    /// The payload of the next packet on any track.
+    pub fn next_packet(&mut self) -> Vec<u8> {
+        self.wait_for("a packet", |output| match output {
+            Output::Rtp { payload, .. } => Some(payload.clone()),
+            _ => None,
+        })
     }
 
     /// The payload of the next packet on a track.

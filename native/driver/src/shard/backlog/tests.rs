@@ -106,7 +106,7 @@ async fn two_sockets() -> (Sockets, SocketAddr, SocketAddr) {
     let mut sockets = Sockets::default();
     let first = sockets.ensure(address(0).ip(), &[]).unwrap();
     let second = sockets.ensure("127.0.0.2".parse().unwrap(), &[]).unwrap();
-    for socket in sockets.iter() {
+    for socket in sockets.own() {
         socket.io.writable().await.unwrap();
     }
     (sockets, first, second)
@@ -156,8 +156,7 @@ fn a_full_socket_keeps_the_oldest_within_the_bound_and_then_gives_up() {
     let start = Instant::now();
     let mut backlog = Backlog {
         sent: 100,
-        discarded: Vec::new(),
-        since: None,
+        ..Backlog::default()
     };
     backlog.wait(start, true, &mut outbox);
     assert!(backlog.is_waiting());
