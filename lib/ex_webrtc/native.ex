@@ -64,6 +64,21 @@ defmodule ExWebRTC.Native do
           :ok | {:error, :buffer_full | :busy | :closed | {:message_too_large, pos_integer()}}
   def send_data_sync(_handle, _id, _channel, _kind, _data), do: not_loaded()
 
+  @doc "As `send_data/4`, on a dirty scheduler."
+  @spec send_large_data(handle(), reference(), :string | :binary, binary()) ::
+          :ok | {:error, :buffer_full | :busy | :closed | {:message_too_large, pos_integer()}}
+  def send_large_data(_handle, _channel, _kind, _data), do: not_loaded()
+
+  @doc "As `send_data_sync/5`, on a dirty scheduler."
+  @spec send_large_data_sync(
+          handle(),
+          non_neg_integer(),
+          reference(),
+          :string | :binary,
+          binary()
+        ) :: :ok | {:error, :buffer_full | :busy | :closed | {:message_too_large, pos_integer()}}
+  def send_large_data_sync(_handle, _id, _channel, _kind, _data), do: not_loaded()
+
   @spec buffered_amount(reference()) :: non_neg_integer()
   def buffered_amount(_channel), do: not_loaded()
 

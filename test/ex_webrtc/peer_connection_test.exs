@@ -1,6 +1,7 @@
 defmodule ExWebRTC.PeerConnectionTest do
   use ExUnit.Case, async: true
 
+  import ExUnit.CaptureLog
   import ExWebRTC.Peers
 
   alias ExWebRTC.{DataChannel, MediaStreamTrack, PeerConnection, RTPSender, RTPTransceiver}
@@ -185,6 +186,44 @@ defmodule ExWebRTC.PeerConnectionTest do
       largest = :binary.copy("y", 1_000)
       :ok = PeerConnection.send_data(offerer, ref, largest)
       assert_receive {:ex_webrtc, ^answerer, {:data, ^remote, ^largest}}, 2_000
+    end
+
+    test "take a message that is copied on a dirty scheduler, in order with the others" do
+      {offerer, answerer} = start([], sctp_max_message_size: 3_000_000)
+      {:ok, %DataChannel{ref: ref}} = PeerConnection.create_data_channel(offerer, "large")
+      :ok = connect(offerer, answerer)
+      assert_receive {:ex_webrtc, ^offerer, {:data_channel_state_change, ^ref, :open}}, 2_000
+      assert_receive {:ex_webrtc, ^answerer, {:data_channel, %DataChannel{ref: remote}}}, 2_000
+
+      large = :rand.bytes(2_000_000)
+      :ok = PeerConnection.send_data(offerer, ref, "before", :binary)
+      :ok = PeerConnection.send_data(offerer, ref, large, :binary)
+      :ok = PeerConnection.send_data(offerer, ref, "between", :binary)
+      :ok = PeerConnection.send_data_sync(offerer, ref, large, :binary)
+      :ok = PeerConnection.send_data(offerer, ref, "behind", :binary)
+
+      for message <- ["before", large, "between", large, "behind"] do
+        assert_receive {:ex_webrtc, ^answerer, {:data, ^remote, received}}, 10_000
+        assert received == message
+      end
+    end
+
+    test "say that a channel is not open when data is sent after close/1" do
+      {offerer, answerer} = start()
+      {:ok, %DataChannel{ref: ref}} = PeerConnection.create_data_channel(offerer, "closed")
+      :ok = connect(offerer, answerer)
+      assert_receive {:ex_webrtc, ^offerer, {:data_channel_state_change, ^ref, :open}}, 2_000
+      assert_receive {:ex_webrtc, ^answerer, {:data_channel, %DataChannel{}}}, 2_000
+      :ok = PeerConnection.close(offerer)
+
+      for data <- ["late", :binary.copy("l", 2_000_000)] do
+        log = capture_log(fn -> assert PeerConnection.send_data(offerer, ref, data) == :ok end)
+        assert log =~ "the channel #{inspect(ref)} is not open"
+        assert PeerConnection.send_data_sync(offerer, ref, data) == {:error, :closed}
+      end
+
+      assert PeerConnection.buffered_amount(offerer, ref) == 0
+      refute_received {:ex_webrtc, ^answerer, {:data, _ref, _data}}
     end
 
     test "exchange data, whole and in order" do

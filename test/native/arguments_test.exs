@@ -31,6 +31,8 @@ defmodule ExWebRTC.Native.ArgumentsTest do
     send_rtcp: 2,
     send_data: 4,
     send_data_sync: 5,
+    send_large_data: 4,
+    send_large_data_sync: 5,
     buffered_amount: 1,
     random_bytes: 1
   ]
@@ -189,6 +191,8 @@ defmodule ExWebRTC.Native.ArgumentsTest do
   test "channels, kinds and data", %{handle: handle} do
     for wrong <- @wrong do
       assert_badarg(fn -> Native.send_data(handle, wrong, :string, "") end)
+      assert_badarg(fn -> Native.send_large_data(handle, wrong, :string, "") end)
+      assert_badarg(fn -> Native.send_large_data_sync(handle, 1, wrong, :string, "") end)
       assert_badarg(fn -> Native.send_data(handle, make_ref(), wrong, "") end)
       assert_badarg(fn -> Native.buffered_amount(wrong) end)
     end

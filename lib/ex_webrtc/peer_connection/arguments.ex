@@ -18,6 +18,9 @@ defmodule ExWebRTC.PeerConnection.Arguments do
   @kinds [:audio, :video]
   # `max_packet_life_time`, `max_retransmits` and stream ids are 16-bit numbers in DCEP and SCTP.
   @max_uint16 65_535
+  # What the engine reads of a description and of a candidate; more is refused before it is copied.
+  @max_sdp_bytes 1_048_576
+  @max_candidate_bytes 1_024
 
   @doc "A description, for `set_local_description/2` and `set_remote_description/2`."
   @spec description(SessionDescription.t()) ::
@@ -26,7 +29,7 @@ defmodule ExWebRTC.PeerConnection.Arguments do
       when type in [:offer, :answer, :pranswer, :rollback] do
     cond do
       type == :rollback -> {:ok, {:rollback, ""}}
-      is_binary(sdp) and String.valid?(sdp) -> {:ok, {type, sdp}}
+      text?(sdp, @max_sdp_bytes) -> {:ok, {type, sdp}}
       true -> {:error, :invalid_sdp_syntax}
     end
   end
@@ -43,7 +46,7 @@ defmodule ExWebRTC.PeerConnection.Arguments do
   def candidate(%ICECandidate{} = candidate) do
     index = candidate.sdp_m_line_index
 
-    if text?(candidate.candidate) and optional_text?(candidate.sdp_mid) and
+    if text?(candidate.candidate, @max_candidate_bytes) and optional_text?(candidate.sdp_mid) and
          optional_text?(candidate.username_fragment) and (index == nil or index in 0..@max_uint16) do
       {:ok, {candidate.candidate, candidate.sdp_mid, index, candidate.username_fragment}}
     else
@@ -148,5 +151,6 @@ defmodule ExWebRTC.PeerConnection.Arguments do
   defp channel_option(_name, _value), do: :error
 
   defp text?(text), do: is_binary(text) and String.valid?(text)
-  defp optional_text?(text), do: text == nil or text?(text)
+  defp text?(text, max), do: is_binary(text) and byte_size(text) <= max and String.valid?(text)
+  defp optional_text?(text), do: text == nil or text?(text, @max_candidate_bytes)
 end

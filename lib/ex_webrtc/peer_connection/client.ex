@@ -112,10 +112,37 @@ defmodule ExWebRTC.PeerConnection.Client do
 
   defp enqueue_data(pc, channel, kind, data) do
     case Handles.fetch(pc) do
-      {:ok, handle} -> Native.send_data(handle, channel, kind, data)
+      {:ok, handle} -> submit_data(handle, channel, kind, data)
       :error -> enqueue_data_elsewhere(pc, GenServer.whereis(pc), channel, kind, data)
     end
   end
+
+  # The native side copies the message. A scheduler should not be held for more than a millisecond,
+  # in which some megabytes are copied; a larger message takes a dirty one.
+  @large_message 1_048_576
+
+  @doc "Gives a message to the native side of a connection of this node."
+  @spec submit_data(Native.handle(), reference(), :string | :binary, binary()) ::
+          :ok | {:error, atom() | {:message_too_large, pos_integer()}}
+  def submit_data(handle, channel, kind, data) when byte_size(data) > @large_message,
+    do: Native.send_large_data(handle, channel, kind, data)
+
+  def submit_data(handle, channel, kind, data),
+    do: Native.send_data(handle, channel, kind, data)
+
+  @doc "The same; the process of the connection gets a reply when the message was taken."
+  @spec submit_data_sync(
+          Native.handle(),
+          non_neg_integer(),
+          reference(),
+          :string | :binary,
+          binary()
+        ) :: :ok | {:error, atom() | {:message_too_large, pos_integer()}}
+  def submit_data_sync(handle, id, channel, kind, data) when byte_size(data) > @large_message,
+    do: Native.send_large_data_sync(handle, id, channel, kind, data)
+
+  def submit_data_sync(handle, id, channel, kind, data),
+    do: Native.send_data_sync(handle, id, channel, kind, data)
 
   # A process of this node that has no handle is gone, or about to be.
   defp enqueue_data_elsewhere(_pc, pid, channel, kind, data)

@@ -14,7 +14,7 @@ defmodule ExWebRTC.PeerConnection.Server do
   require Logger
 
   alias ExWebRTC.{Cluster, Handles, Native}
-  alias ExWebRTC.PeerConnection.{Configuration, Controller, Requests}
+  alias ExWebRTC.PeerConnection.{Client, Configuration, Controller, Requests}
 
   @enforce_keys [:handle, :configuration, :controller, :requests]
   defstruct @enforce_keys ++ [closed?: false]
@@ -77,14 +77,14 @@ defmodule ExWebRTC.PeerConnection.Server do
 
   def handle_call({:send_data_sync, channel, kind, data, timeout}, from, state) do
     submit(state, {from, :nothing}, fn id ->
-      with :ok <- Native.send_data_sync(state.handle, id, channel, kind, data),
+      with :ok <- Client.submit_data_sync(state.handle, id, channel, kind, data),
            do: start_timer(id, timeout)
     end)
   end
 
   # From processes of other nodes; those of this node do without this process.
   def handle_call({:send_data, channel, kind, data}, _from, state),
-    do: answer(state, fn -> Native.send_data(state.handle, channel, kind, data) end)
+    do: answer(state, fn -> Client.submit_data(state.handle, channel, kind, data) end)
 
   def handle_call({:buffered_amount, channel}, _from, state),
     do: answer(state, fn -> {:ok, Native.buffered_amount(channel)} end)
@@ -103,7 +103,7 @@ defmodule ExWebRTC.PeerConnection.Server do
     do: media(state, fn -> Native.send_rtcp(state.handle, packet) end)
 
   def handle_cast({:send_data, channel, kind, data}, state),
-    do: media(state, fn -> Native.send_data(state.handle, channel, kind, data) end)
+    do: media(state, fn -> Client.submit_data(state.handle, channel, kind, data) end)
 
   @impl true
   def handle_info({:ex_webrtc_reply, id, result}, state), do: {:noreply, reply(state, id, result)}

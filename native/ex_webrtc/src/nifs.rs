@@ -198,6 +198,31 @@ fn send_data_sync<'a>(
     submit_data(env, &handle, channel, kind, payload, Some(RequestId(id)))
 }
 
+/// As [`send_data`], for a message whose copying takes longer than a scheduler may be held.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn send_large_data<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    channel: Term<'a>,
+    kind: Atom,
+    payload: Binary<'a>,
+) -> NifResult<Term<'a>> {
+    submit_data(env, &handle, channel, kind, payload, None)
+}
+
+/// As [`send_data_sync`], for such a message.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn send_large_data_sync<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    id: u64,
+    channel: Term<'a>,
+    kind: Atom,
+    payload: Binary<'a>,
+) -> NifResult<Term<'a>> {
+    submit_data(env, &handle, channel, kind, payload, Some(RequestId(id)))
+}
+
 /// The bytes of a channel that wait; 0 for one that is not there.
 #[rustler::nif]
 fn buffered_amount(channel: Term<'_>) -> NifResult<u64> {

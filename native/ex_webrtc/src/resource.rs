@@ -84,7 +84,7 @@ impl ChannelRef {
 
     /// Whether messages may be sent.
     pub fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire)
+        self.open.load(Ordering::Acquire) && !self.account.is_closed()
     }
 }
 

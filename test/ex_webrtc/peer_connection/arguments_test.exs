@@ -28,6 +28,8 @@ defmodule ExWebRTC.PeerConnection.ArgumentsTest do
             %ICECandidate{candidate: <<0xFF>>},
             %ICECandidate{candidate: "candidate:1", sdp_mid: 0},
             %ICECandidate{candidate: "candidate:1", sdp_m_line_index: "0"},
+            %ICECandidate{candidate: String.duplicate("1", 1_025)},
+            %ICECandidate{candidate: "candidate:1", sdp_mid: String.duplicate("1", 1_025)},
             %ICECandidate{candidate: "candidate:1", sdp_m_line_index: -1},
             %ICECandidate{candidate: "candidate:1", sdp_m_line_index: 65_536},
             %ICECandidate{candidate: "candidate:1", username_fragment: %{}}

@@ -1,7 +1,7 @@
 //! What a sender owes: the unsent bytes of one channel, shared between the process that calls
 //! `send_data` and the connection that carries them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The bytes of one channel that were accepted by `send_data` and that the peer has not
 /// acknowledged: `bufferedAmount`. Charged by the caller's process, released by the connection.
@@ -10,6 +10,7 @@ pub struct SendAccount {
     waiting: AtomicU64,
     limit: u64,
     max_message_size: AtomicU64,
+    closed: AtomicBool,
 }
 
 impl Default for SendAccount {
@@ -25,6 +26,7 @@ impl SendAccount {
             waiting: AtomicU64::new(0),
             limit,
             max_message_size: AtomicU64::new(u64::MAX),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -60,6 +62,15 @@ impl SendAccount {
     /// `bufferedAmount` now.
     pub fn waiting(&self) -> u64 {
         self.waiting.load(Ordering::Acquire)
+    }
+
+    /// Whether the channel has closed, told or not (`close/1` of the connection tells nothing).
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
     }
 
     /// The largest message the peer takes, in bytes (`RTCSctpTransport.maxMessageSize`);

@@ -517,6 +517,7 @@ impl Channels {
         }
         self.closed_count += u32::from(channel.state != ChannelState::Connecting);
         let handle = channel.handle;
+        handle.account.close();
         self.events
             .push_back(ChannelEvent::StateChange(handle, ChannelState::Closed));
     }
