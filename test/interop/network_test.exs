@@ -1,0 +1,85 @@
+defmodule ExWebRTC.Interop.NetworkTest do
+  # Chromium in a network namespace whose network is translated, changes or goes away.
+  use ExUnit.Case, async: false
+
+  alias ExWebRTC.{Mirror, NetworkNamespace, PeerConnection, Peers}
+  alias ExWebRTC.Interop.{Browser, Peer}
+
+  @moduletag :namespace
+  @moduletag timeout: 120_000
+
+  setup do
+    namespace = NetworkNamespace.create()
+    start_supervised!({Browser, within: NetworkNamespace.within(namespace)})
+    %{namespace: namespace}
+  end
+
+  for kind <- [:port_restricted, :symmetric] do
+    test "video goes both ways through a #{kind} NAT", %{namespace: namespace} do
+      :ok = NetworkNamespace.translate(namespace, unquote(kind))
+      {_mirror, pc, peer} = call(namespace)
+      assert_more_frames(peer)
+
+      # Its own address is one that nobody reaches: what carries is what its checks showed.
+      stats = PeerConnection.get_stats(pc)
+      pair = stats[stats.transport.selected_candidate_pair_id]
+      assert %{candidate_type: :prflx, address: {198, 18, _, 2}} = stats[pair.remote_candidate_id]
+    end
+  end
+
+  test "an ICE restart brings video back after the browser's address has changed", %{
+    namespace: namespace
+  } do
+    {_mirror, pc, peer} = call(namespace)
+    assert_more_frames(peer)
+    :ok = NetworkNamespace.move(namespace)
+    assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :disconnected}}, 20_000
+    :ok = Peer.answer_to(pc, peer, offer: [restart: true])
+    assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
+    assert_more_frames(peer)
+
+    stats = PeerConnection.get_stats(pc)
+    pair = stats[stats.transport.selected_candidate_pair_id]
+    assert %{address: {10, 77, _, 77}} = stats[pair.remote_candidate_id]
+  end
+
+  for restarter <- [:us, :them] do
+    test "a peer that went silent is disconnected, then failed, and back after an ICE restart by #{restarter}",
+         %{namespace: namespace} do
+      {_mirror, pc, peer} = call(namespace)
+      assert_more_frames(peer)
+      :ok = NetworkNamespace.lose(namespace, 100)
+      assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :disconnected}}, 15_000
+      assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :failed}}, 60_000
+      Peers.eventually(fn -> Peer.step(peer, :state)["connection"] == "failed" end, 6_000)
+
+      :ok = NetworkNamespace.lose(namespace, 0)
+      assert :ok = restart(unquote(restarter), pc, peer)
+      assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connecting}}, 20_000
+      assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
+      assert_more_frames(peer)
+    end
+  end
+
+  defp restart(:us, pc, peer), do: Peer.offer_to(pc, peer, ice_restart: true)
+  defp restart(:them, pc, peer), do: Peer.answer_to(pc, peer, offer: [restart: true])
+
+  defp call(namespace) do
+    peer = Peer.open(:chromium)
+    {mirror, pc} = Mirror.start_link(ice_ip_filter: NetworkNamespace.filter(namespace))
+    Peer.step(peer, :add, %{kind: "video"})
+    :ok = Peer.answer_to(pc, peer, prepare: fn -> Mirror.reflect(mirror, pc) end)
+    assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
+    {mirror, pc, peer}
+  end
+
+  defp assert_more_frames(peer) do
+    before = frames(peer)
+    Peers.eventually(fn -> frames(peer) >= before + 40 end, 3_000)
+  end
+
+  defp frames(peer) do
+    received = peer |> Peer.step(:stats) |> Peer.entries("inbound-rtp")
+    received |> Enum.map(&(&1["framesDecoded"] || 0)) |> Enum.sum()
+  end
+end

@@ -1,0 +1,138 @@
+defmodule ExWebRTC.NetworkNamespace do
+  @moduledoc """
+  A network namespace for the other peer of a test, behind a router that loses datagrams, is a NAT
+  or goes down (nftables). Needs root, `ip` and `nft`.
+
+  ```text
+  here 198.18.N.1 ── 198.18.N.2 router 10.77.N.1 ── 10.77.N.2 there
+  ```
+  """
+
+  @enforce_keys [:number]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{number: 1..250}
+
+  @doc "Whether this may be done here."
+  @spec allowed?() :: boolean()
+  def allowed? do
+    match?({"0\n", 0}, System.cmd("id", ["-u"])) and
+      Enum.all?(["ip", "nft"], &System.find_executable/1)
+  end
+
+  @doc "Makes a namespace that goes with the test."
+  @spec create() :: t()
+  def create do
+    # All that run tests on this machine share the numbers: the kernel knows which is free.
+    namespace = Enum.find_value(Enum.shuffle(1..250), &try_create/1)
+    ExUnit.Callbacks.on_exit(fn -> delete(namespace) end)
+    build(namespace)
+    namespace
+  end
+
+  defp try_create(number) do
+    namespace = %__MODULE__{number: number}
+
+    case System.cmd("ip", ["netns", "add", name(namespace)], stderr_to_stdout: true) do
+      {_output, 0} -> namespace
+      {_exists, _status} -> nil
+    end
+  end
+
+  defp build(%{number: number} = namespace) do
+    [there, router, link] = [name(namespace), router(namespace), link(namespace)]
+    ip(~w(netns add #{router}))
+    ip(~w(link add #{link} type veth peer name out netns #{router}))
+    ip(~w(-n #{router} link add in type veth peer name eth netns #{there}))
+
+    ip(~w(addr add #{here(namespace)}/24 dev #{link}))
+    ip(~w(-n #{router} addr add 198.18.#{number}.2/24 dev out))
+    ip(~w(-n #{router} addr add 10.77.#{number}.1/24 dev in))
+    ip(~w(-n #{there} addr add #{there(namespace)}/24 dev eth))
+
+    # What we send as one burst (GSO) is cut before the link, so that packets are lost one by one.
+    ip(~w(link set #{link} gso_max_segs 1 up))
+    for device <- ["out", "in", "lo"], do: ip(~w(-n #{router} link set #{device} up))
+    for device <- ["eth", "lo"], do: ip(~w(-n #{there} link set #{device} gso_max_segs 1 up))
+
+    ip(~w(route add 10.77.#{number}.0/24 via 198.18.#{number}.2))
+    ip(~w(-n #{there} route add default via 10.77.#{number}.1))
+    run("ip", ~w(netns exec #{router} sysctl -qw net.ipv4.ip_forward=1))
+
+    nft(namespace, "add table ip loss")
+    nft(namespace, "add chain ip loss forward { type filter hook forward priority 10 ; }")
+    nft(namespace, "add table ip nat")
+    nft(namespace, "add chain ip nat out { type nat hook postrouting priority 100 ; }")
+  end
+
+  defp name(namespace), do: "webrtc-test-#{namespace.number}"
+  defp router(namespace), do: "webrtc-router-#{namespace.number}"
+  defp link(namespace), do: "webrtc#{namespace.number}"
+
+  @doc "This side's address."
+  @spec here(t()) :: String.t()
+  def here(namespace), do: "198.18.#{namespace.number}.1"
+
+  @doc "The other side's address."
+  @spec there(t()) :: String.t()
+  def there(namespace), do: "10.77.#{namespace.number}.2"
+
+  @doc "An `ice_ip_filter` that leaves only this side of the link."
+  @spec filter(t()) :: (:inet.ip_address() -> boolean())
+  def filter(namespace) do
+    {:ok, here} = namespace |> here() |> String.to_charlist() |> :inet.parse_address()
+    &(&1 == here)
+  end
+
+  @doc "What a command is put behind to run there."
+  @spec within(t()) :: [String.t()]
+  def within(namespace), do: ["ip", "netns", "exec", name(namespace)]
+
+  @doc "Of a hundred datagrams in either direction this many are lost from now on."
+  @spec lose(t(), 0..100) :: :ok
+  def lose(namespace, percent) do
+    nft(namespace, "flush chain ip loss forward")
+    share = if percent < 100, do: "numgen random mod 100 < #{percent}"
+    rule = "add rule ip loss forward meta l4proto udp #{share} counter drop"
+    if percent > 0, do: nft(namespace, rule)
+    :ok
+  end
+
+  @doc """
+  The router becomes a NAT for the other side: `:port_restricted` keeps the port of a socket for
+  all destinations, `:symmetric` gives each destination another one (RFC 4787 section 4.1). Either
+  lets nothing in from where nothing was sent to.
+  """
+  @spec translate(t(), :port_restricted | :symmetric) :: :ok
+  def translate(namespace, kind) do
+    random = if kind == :symmetric, do: "fully-random"
+    nft(namespace, "add rule ip nat out oifname out masquerade #{random}")
+    # As everywhere outside: there is no way to an address behind the NAT.
+    ip(~w(route del 10.77.#{namespace.number}.0/24))
+  end
+
+  @doc "The other side gets another address, which `there/1` does not say."
+  @spec move(t()) :: :ok
+  def move(%{number: number} = namespace) do
+    ip(~w(-n #{name(namespace)} addr flush dev eth))
+    ip(~w(-n #{name(namespace)} addr add 10.77.#{number}.77/24 dev eth))
+    ip(~w(-n #{name(namespace)} route add default via 10.77.#{number}.1))
+  end
+
+  # The links go with the namespaces.
+  defp delete(namespace) do
+    for name <- [name(namespace), router(namespace)],
+        do: System.cmd("ip", ["netns", "del", name], stderr_to_stdout: true)
+  end
+
+  defp ip(arguments), do: run("ip", arguments)
+
+  defp nft(namespace, rule), do: run("ip", ~w(netns exec #{router(namespace)} nft) ++ [rule])
+
+  defp run(command, arguments) do
+    case System.cmd(command, arguments, stderr_to_stdout: true) do
+      {_output, 0} -> :ok
+      {output, status} -> raise "#{command} #{Enum.join(arguments, " ")}: #{status} #{output}"
+    end
+  end
+end
