@@ -57,6 +57,7 @@ fn section() -> MediaSection {
         kind: Kind::Video,
         transceiver: TransceiverId(1),
         extensions: (1..).zip(uris.map(String::from)).collect(),
+        reduced_size_rtcp: true,
         receive: None,
         send: None,
     }

@@ -62,6 +62,8 @@ pub struct MediaSection {
     pub transceiver: TransceiverId,
     /// Negotiated header extensions: id on the wire (1 to 255) to URI.
     pub extensions: BTreeMap<u8, String>,
+    /// Both sides take RTCP feedback that stands alone (RFC 5506).
+    pub reduced_size_rtcp: bool,
     /// What may arrive. Receiving is also possible between our offer and its answer (early media).
     pub receive: Option<ReceivePlan>,
     /// What we may send; present only while the negotiated direction lets us.

@@ -320,7 +320,7 @@ impl Media {
         ssrc: u32,
         out: &mut dyn PacketWriter,
     ) {
-        let reporter = reports::reporter(&self.outbound);
+        let reporter = self.reporter();
         let Some(receive) = self.sections.get(at).and_then(|section| section.receive()) else {
             return;
         };
@@ -332,12 +332,12 @@ impl Media {
             .and_then(|codec| receive.codecs.get(codec.index));
         let Some(codec) = codec else { return };
         if has_feedback(codec, "nack pli") {
-            receiver.counters.plis += u64::from(reports::send_pli(reporter, ssrc, out));
+            receiver.counters.plis += u64::from(reports::send_pli(&reporter, ssrc, out));
         } else if has_feedback(codec, "ccm fir") {
             // RFC 5104 section 4.3.1.1: every new command has the next number.
             receiver.fir_sequence = receiver.fir_sequence.wrapping_add(1);
             let sequence = receiver.fir_sequence;
-            receiver.counters.firs += u64::from(reports::send_fir(reporter, ssrc, sequence, out));
+            receiver.counters.firs += u64::from(reports::send_fir(&reporter, ssrc, sequence, out));
         }
     }
 }

@@ -37,6 +37,7 @@ use self::inbound::{Inbound, Marks, Route};
 use self::loss::LossSimulation;
 use self::outbound::Outbound;
 use self::receiver::Verdict;
+use self::reports::Reporter;
 use self::round_trip::RoundTrip;
 use self::section::{ExtensionIds, Section};
 use self::twcc::ArrivalLog;
@@ -338,9 +339,9 @@ impl Media {
             self.request_missing(now, out);
         }
         if self.arrivals.due().is_some_and(|due| due <= now) {
-            let reporter = reports::reporter(&self.outbound);
-            while let Some(feedback) = self.arrivals.feedback(reporter) {
-                reports::write(&[Box::new(feedback)], out);
+            let reporter = self.reporter();
+            while let Some(feedback) = self.arrivals.feedback(reporter.ssrc) {
+                reports::send_feedback(&reporter, Box::new(feedback), out);
             }
         }
         if self.report_due.is_some_and(|due| due <= now) {
@@ -453,8 +454,18 @@ impl Media {
         told
     }
 
+    /// RFC 8859 wants the same of all m-lines of a BUNDLE group; one that does not take feedback
+    /// alone decides for all.
+    fn reporter(&self) -> Reporter {
+        let sections = &self.sections;
+        let reduced_size = sections
+            .iter()
+            .all(|section| section.plan.reduced_size_rtcp);
+        Reporter::new(&self.outbound, reduced_size)
+    }
+
     fn request_missing(&mut self, now: Instant, out: &mut dyn PacketWriter) {
-        let reporter = reports::reporter(&self.outbound);
+        let reporter = self.reporter();
         let round_trip = self.round_trip.get();
         let mut numbers = Vec::new();
         let mut due: Option<Instant> = None;
@@ -462,7 +473,7 @@ impl Media {
             numbers.clear();
             receiver.nack.take_due(now, round_trip, &mut numbers);
             if !numbers.is_empty() {
-                receiver.counters.nacks += reports::send_nack(reporter, ssrc, &numbers, out);
+                receiver.counters.nacks += reports::send_nack(&reporter, ssrc, &numbers, out);
             }
             due = [due, receiver.nack.due()].into_iter().flatten().min();
         }

@@ -32,13 +32,53 @@ const PAIRS_PER_NACK: usize = 200;
 /// Who signs RTCP while we send no stream: what browsers use.
 const RECEIVER_ONLY_SSRC: u32 = 1;
 
-/// The SSRC that our feedback comes from.
-pub(super) fn reporter(outbound: &Outbound) -> u32 {
-    outbound.any_ssrc().unwrap_or(RECEIVER_ONLY_SSRC)
+/// Who our feedback comes from.
+pub(super) struct Reporter {
+    pub ssrc: u32,
+    /// Its canonical name, where feedback must stand in a compound (RFC 3550 section 6.1); `None`
+    /// where both sides take it alone (RFC 5506).
+    pub in_compound: Option<String>,
 }
 
-/// Writes packets as one compound.
-pub(super) fn write(packets: &[Box<dyn Packet>], out: &mut dyn PacketWriter) -> bool {
+impl Reporter {
+    pub(super) fn new(outbound: &Outbound, reduced_size: bool) -> Self {
+        Self {
+            ssrc: outbound.any_ssrc().unwrap_or(RECEIVER_ONLY_SSRC),
+            in_compound: (!reduced_size).then(|| cname(outbound)),
+        }
+    }
+}
+
+/// What every stream of ours is called; a name must stand there also while there is none.
+fn cname(outbound: &Outbound) -> String {
+    let sender = outbound.senders.first();
+    sender.map_or_else(|| "-".to_owned(), |sender| sender.plan.cname.clone())
+}
+
+/// Sends feedback, which must not wait for a report: alone where that was negotiated, else behind
+/// an empty report and the name of who sends it (RFC 4585 section 3.1).
+pub(super) fn send_feedback(
+    reporter: &Reporter,
+    feedback: Box<dyn Packet>,
+    out: &mut dyn PacketWriter,
+) -> bool {
+    let Some(name) = &reporter.in_compound else {
+        return write(&[feedback], out);
+    };
+    let report: [Box<dyn Packet>; 1] = [Box::new(receiver_report(reporter.ssrc, Vec::new()))];
+    write_described(&report, &[(reporter.ssrc, name)], &[feedback], out)
+}
+
+fn receiver_report(ssrc: u32, reports: Vec<ReceptionReport>) -> ReceiverReport {
+    ReceiverReport {
+        ssrc,
+        reports,
+        profile_extensions: Bytes::new(),
+    }
+}
+
+/// Writes packets as they are.
+fn write(packets: &[Box<dyn Packet>], out: &mut dyn PacketWriter) -> bool {
     bytes_of(packets).is_some_and(|compound| out.write_rtcp(&compound).is_some())
 }
 
@@ -48,10 +88,12 @@ fn write_described(
     sources: &[(u32, impl AsRef<str>)],
     others: &[Box<dyn Packet>],
     out: &mut dyn PacketWriter,
-) {
-    if let (Some(reports), Some(others)) = (bytes_of(reports), bytes_of(others)) {
-        out.write_rtcp(&[reports.as_ref(), &description(sources), others.as_ref()].concat());
-    }
+) -> bool {
+    let (Some(reports), Some(others)) = (bytes_of(reports), bytes_of(others)) else {
+        return false;
+    };
+    let compound = [reports.as_ref(), &description(sources), others.as_ref()].concat();
+    out.write_rtcp(&compound).is_some()
 }
 
 fn bytes_of(packets: &[Box<dyn Packet>]) -> Option<Bytes> {
@@ -76,11 +118,8 @@ pub(super) fn send_reports(
     out: &mut dyn PacketWriter,
 ) {
     let mut blocks = reception_reports(now, inbound);
-    let reporter = reporter(outbound);
-    let cname = outbound
-        .senders
-        .first()
-        .map(|sender| sender.plan.cname.clone());
+    let reporter = Reporter::new(outbound, true).ssrc;
+    let cname = cname(outbound);
     let mut reports = sender_reports(now, clock, outbound);
     while !reports.is_empty() || !blocks.is_empty() {
         let group = reports.split_off(reports.len().saturating_sub(SENDERS_PER_COMPOUND));
@@ -94,12 +133,8 @@ pub(super) fn send_reports(
             compound.push(Box::new(report));
         }
         if let Some(reports) = block_group {
-            sources.push((reporter, cname.clone().unwrap_or_else(|| "-".to_owned())));
-            compound.push(Box::new(ReceiverReport {
-                ssrc: reporter,
-                reports,
-                profile_extensions: Bytes::new(),
-            }));
+            sources.push((reporter, cname.clone()));
+            compound.push(Box::new(receiver_report(reporter, reports)));
         }
         write_described(&compound, &sources, &[], out);
     }
@@ -188,10 +223,9 @@ fn reception_reports(now: Instant, inbound: &mut Inbound) -> Vec<ReceptionReport
     reports
 }
 
-/// Asks for missing packets of a stream. Sent alone (RFC 5506): every WebRTC peer reads it
-/// (RFC 8834 section 4.6), and a request must not wait for a report.
+/// Asks for missing packets of a stream (RFC 4585 section 6.2.1).
 pub(super) fn send_nack(
-    reporter: u32,
+    reporter: &Reporter,
     media_ssrc: u32,
     numbers: &[u16],
     out: &mut dyn PacketWriter,
@@ -200,29 +234,27 @@ pub(super) fn send_nack(
     let mut sent = 0;
     for nacks in pairs.chunks(PAIRS_PER_NACK) {
         let nack = TransportLayerNack {
-            sender_ssrc: reporter,
+            sender_ssrc: reporter.ssrc,
             media_ssrc,
             nacks: nacks.to_vec(),
         };
-        sent += u64::from(write(&[Box::new(nack)], out));
+        sent += u64::from(send_feedback(reporter, Box::new(nack), out));
     }
     sent
 }
 
 /// RFC 4585 section 6.3.1.
-pub(super) fn send_pli(reporter: u32, media_ssrc: u32, out: &mut dyn PacketWriter) -> bool {
-    write(
-        &[Box::new(PictureLossIndication {
-            sender_ssrc: reporter,
-            media_ssrc,
-        })],
-        out,
-    )
+pub(super) fn send_pli(reporter: &Reporter, media_ssrc: u32, out: &mut dyn PacketWriter) -> bool {
+    let pli = PictureLossIndication {
+        sender_ssrc: reporter.ssrc,
+        media_ssrc,
+    };
+    send_feedback(reporter, Box::new(pli), out)
 }
 
 /// RFC 5104 section 4.3.1: the media SSRC stands in the entry only.
 pub(super) fn send_fir(
-    reporter: u32,
+    reporter: &Reporter,
     ssrc: u32,
     sequence_number: u8,
     out: &mut dyn PacketWriter,
@@ -231,14 +263,12 @@ pub(super) fn send_fir(
         ssrc,
         sequence_number,
     }];
-    write(
-        &[Box::new(FullIntraRequest {
-            sender_ssrc: reporter,
-            media_ssrc: 0,
-            fir,
-        })],
-        out,
-    )
+    let request = FullIntraRequest {
+        sender_ssrc: reporter.ssrc,
+        media_ssrc: 0,
+        fir,
+    };
+    send_feedback(reporter, Box::new(request), out)
 }
 
 /// Says goodbye for every stream that was sent (RFC 3550 section 6.6).
@@ -259,11 +289,7 @@ pub(super) fn send_goodbye(outbound: &Outbound, out: &mut dyn PacketWriter) {
         let first = sources
             .first()
             .map_or(RECEIVER_ONLY_SSRC, |(ssrc, _)| *ssrc);
-        let report = ReceiverReport {
-            ssrc: first,
-            reports: Vec::new(),
-            profile_extensions: Bytes::new(),
-        };
+        let report = receiver_report(first, Vec::new());
         let goodbye = Goodbye {
             sources: sources.iter().map(|(ssrc, _)| *ssrc).collect(),
             reason: Bytes::new(),

@@ -196,21 +196,12 @@ impl State {
     fn shared_parameters(&self, transceiver: &Transceiver) -> RtpParameters {
         let association = &transceiver.association;
         let extensions = association.negotiated.iter().flat_map(|n| &n.extensions);
-        let reduced_size =
-            [&self.current_local, &self.current_remote]
-                .into_iter()
-                .all(|description| {
-                    let section = description
-                        .as_ref()
-                        .and_then(|d| d.sdp.sections.get(association.line?));
-                    section.is_some_and(|section| section.rtcp_rsize)
-                });
         RtpParameters {
             transaction_id: None,
             encodings: Vec::new(),
             header_extensions: extensions.map(|(id, uri)| (*id, uri.clone())).collect(),
             cname: None,
-            reduced_size,
+            reduced_size: association.reduced_size_rtcp(),
             codecs: Vec::new(),
         }
     }

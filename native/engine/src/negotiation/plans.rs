@@ -68,6 +68,7 @@ pub(super) fn negotiate(
         send_codecs,
         extensions: extensions::negotiated(offered, answered),
         ssrcs: declared_ssrcs(remote),
+        reduced_size_rtcp: offered.rtcp_rsize && answered.rtcp_rsize,
         receive_rids,
         send_rids,
     }
@@ -238,6 +239,7 @@ impl State {
             kind: transceiver.kind,
             transceiver: transceiver.id,
             extensions: extensions?,
+            reduced_size_rtcp: association.reduced_size_rtcp(),
             receive: self.receive_plan(transceiver),
             send: self.send_plan(transceiver),
         })

@@ -103,12 +103,22 @@ pub(super) struct Negotiated {
     pub send_codecs: Vec<Codec>,
     pub send_rtx: BTreeMap<u8, u8>,
     pub extensions: BTreeMap<u8, String>,
+    /// Both sides have `a=rtcp-rsize` (RFC 5506 section 5.1).
+    pub reduced_size_rtcp: bool,
     /// SSRCs the peer declared, with those of their RTX streams.
     pub ssrcs: Vec<(u32, Option<u32>)>,
     /// The peer's layers, as agreed.
     pub receive_rids: Vec<Rid>,
     /// Our layers, as agreed; empty without simulcast.
     pub send_rids: Vec<Rid>,
+}
+
+impl Association {
+    pub fn reduced_size_rtcp(&self) -> bool {
+        self.negotiated
+            .as_ref()
+            .is_some_and(|n| n.reduced_size_rtcp)
+    }
 }
 
 impl Transceiver {

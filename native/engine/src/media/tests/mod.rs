@@ -91,6 +91,7 @@ pub(super) fn section(mid: &str, number: u64) -> MediaSection {
         kind: Kind::Video,
         transceiver: TransceiverId(number),
         extensions: extensions(),
+        reduced_size_rtcp: true,
         receive: None,
         send: None,
     }

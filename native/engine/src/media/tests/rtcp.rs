@@ -1,5 +1,6 @@
 use super::repair::nack;
 use super::*;
+use crate::media::rtcp_in::RtcpPackets;
 use proptest::prelude::*;
 use rtc_rtcp::goodbye::Goodbye;
 use rtc_rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
@@ -305,6 +306,36 @@ fn a_goodbye_lets_the_stream_begin_anew() {
         b.wire.rtcp.is_empty(),
         "nothing is asked for across a goodbye"
     );
+}
+
+/// The types of the packets in each RTCP datagram that was sent.
+fn types(end: &End) -> Vec<Vec<u8>> {
+    let datagrams = end.wire.rtcp.iter();
+    datagrams
+        .map(|bytes| RtcpPackets::new(bytes).map(|packet| packet.kind).collect())
+        .collect()
+}
+
+#[test]
+fn feedback_stands_alone_only_where_both_sides_take_that() {
+    for (reduced, nack, pli) in [
+        (true, vec![205], vec![206]),
+        // A report and a description come first (RFC 4585 section 3.1).
+        (false, vec![201, 202, 205], vec![201, 202, 206]),
+    ] {
+        let now = Instant::now();
+        let mut plan = one_way(&[]).1;
+        plan.sections[0].reduced_size_rtcp = reduced;
+        let mut b = End::new(now, &plan);
+        for number in [1, 3, 4, 5] {
+            b.rtp(now, &packet(5, VP8, number, &[]));
+        }
+        b.media.send_pli(now, RECEIVED, None, &mut b.wire);
+        b.timers(now + ms(200));
+        let sent = types(&b);
+        assert!(sent.contains(&nack) && sent.contains(&pli), "{sent:?}");
+        assert_eq!(sent.iter().all(|types| types[0] == 201), !reduced);
+    }
 }
 
 #[test]

@@ -77,6 +77,31 @@ fn the_version_rises_only_when_something_changed() {
 }
 
 #[test]
+fn feedback_that_stands_alone_is_agreed_on_by_both_or_not_at_all() {
+    for both in [true, false] {
+        let (mut a, mut b) = (peer(), peer());
+        a.add_track(track(1, Kind::Video)).unwrap();
+        a.set_local(None).unwrap();
+        assert!(
+            !a.media_plan().sections[0].reduced_size_rtcp,
+            "not agreed yet"
+        );
+        let mut offer = a.pending_local_description().unwrap();
+        if !both {
+            offer.sdp = offer.sdp.replace("a=rtcp-rsize\r\n", "");
+        }
+        b.set_remote(offer).unwrap();
+        b.set_local(None).unwrap();
+        let answer = b.current_local_description().unwrap();
+        assert_eq!(answer.sdp.contains("a=rtcp-rsize"), both);
+        a.set_remote(answer).unwrap();
+        for side in [&a, &b] {
+            assert_eq!(side.media_plan().sections[0].reduced_size_rtcp, both);
+        }
+    }
+}
+
+#[test]
 fn local_descriptions_are_compared_by_meaning() {
     let mut a = peer();
     a.add_track(track(1, Kind::Audio)).unwrap();
