@@ -9,6 +9,7 @@
 //! | `mux` | UDP ports that connections of all shards share |
 //! | `gather` | candidates: host, server-reflexive, relayed, `.local` names |
 //! | `stream` | TCP and TLS, cut into messages |
+//! | `tcp` | ICE-TCP: listeners, and the connections of candidate pairs |
 //! | `panic_guard` | what a panic in one connection's step does, and what it does not |
 //!
 //! A connection lives on one shard for all its life and is owned by its task there: an
@@ -27,6 +28,7 @@ mod queue;
 mod runtime;
 mod shard;
 mod stream;
+mod tcp;
 
 pub use connection::{Connection, SubmitError};
 pub use gather::interfaces::host_addresses;

@@ -1,14 +1,19 @@
 //! TCP and TLS connections of a connection's task: polled by it, cut into messages, bounded.
 
+mod connect;
+mod send_queue;
+
+pub use connect::{Security, connect, connect_from};
+pub use send_queue::{GivenUp, Worth};
+
+use send_queue::SendQueue;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Bytes that may wait to be written. What comes after is dropped, as a full UDP socket would.
-const MAX_WAITING: usize = 1 << 20;
 
 /// Read at a time, and in one turn at most [`READS`] times.
 const READ: usize = 16 << 10;
@@ -45,8 +50,7 @@ pub struct Stream {
     framing: Framing,
     local: Option<SocketAddr>,
     inbound: Vec<u8>,
-    outbound: Vec<u8>,
-    written: usize,
+    outbound: SendQueue,
 }
 
 /// What a turn with a stream came to.
@@ -67,7 +71,6 @@ impl Stream {
     }
 
     /// A stream that is there already.
-    #[cfg(test)]
     pub fn open(opened: Opened, framing: Framing) -> Self {
         Self::new(State::Open(opened.io), Some(opened.local), framing)
     }
@@ -78,8 +81,7 @@ impl Stream {
             framing,
             local,
             inbound: Vec::new(),
-            outbound: Vec::new(),
-            written: 0,
+            outbound: SendQueue::default(),
         }
     }
 
@@ -88,14 +90,19 @@ impl Stream {
         self.local
     }
 
-    /// Takes one framed message to be written; false where too much waits already.
-    pub fn write(&mut self, message: &[u8]) -> bool {
-        let full = self.outbound.len() - self.written + message.len() > MAX_WAITING;
-        if full || matches!(self.state, State::Closed) {
-            return false;
-        }
-        self.outbound.extend_from_slice(message);
-        true
+    /// Cuts what comes from now on in another way.
+    pub fn set_framing(&mut self, framing: Framing) {
+        self.framing = framing;
+    }
+
+    /// Takes one message to be written, framed already and in parts; false where too much waits.
+    pub fn write(&mut self, now: Instant, parts: &[&[u8]], worth: Worth) -> bool {
+        !matches!(self.state, State::Closed) && self.outbound.push(now, parts, worth)
+    }
+
+    /// The messages that were given up since the last call.
+    pub fn take_given_up(&mut self) -> GivenUp {
+        self.outbound.take_given_up()
     }
 
     /// Opens, writes and reads what can be; the task is woken when there is more. Every whole
@@ -116,7 +123,7 @@ impl Stream {
         let State::Open(io) = &mut self.state else {
             return Turn::Idle;
         };
-        match write(io, cx, &mut self.outbound, &mut self.written) {
+        match write(io, cx, &mut self.outbound) {
             Ok(wrote) => worked |= wrote,
             Err(error) => return self.end(error.to_string()),
         }
@@ -144,8 +151,7 @@ impl Stream {
     fn end(&mut self, reason: String) -> Turn {
         self.state = State::Closed;
         self.inbound = Vec::new();
-        self.outbound = Vec::new();
-        self.written = 0;
+        self.outbound.clear();
         Turn::Ended(reason)
     }
 }
@@ -153,25 +159,19 @@ impl Stream {
 fn write(
     io: &mut Box<dyn ByteStream>,
     cx: &mut Context<'_>,
-    outbound: &mut Vec<u8>,
-    written: &mut usize,
+    outbound: &mut SendQueue,
 ) -> io::Result<bool> {
     let mut worked = false;
-    while let Some(rest) = outbound.get(*written..).filter(|rest| !rest.is_empty()) {
-        match Pin::new(&mut *io).poll_write(cx, rest) {
+    while !outbound.front().is_empty() {
+        match Pin::new(&mut *io).poll_write(cx, outbound.front()) {
             Poll::Pending => return Ok(worked),
             Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(Ok(count)) => {
-                *written += count;
+                outbound.advance(count);
                 worked = true;
             }
             Poll::Ready(Err(error)) => return Err(error),
         }
-    }
-    if worked {
-        outbound.clear();
-        outbound.shrink_to(READ);
-        *written = 0;
     }
     // TLS keeps records back until it is flushed.
     match Pin::new(io).poll_flush(cx) {

@@ -9,7 +9,7 @@ use engine::w3c::{ConnectionState, IceServer, IceTransportPolicy, Kind};
 use rtc_stun::message::{BINDING_SUCCESS, Message};
 use rtc_stun::xoraddr::XorMappedAddress;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use support::{Peer, config, runtime};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -104,7 +104,7 @@ fn a_lost_request_is_repeated_and_a_server_name_is_looked_up() {
 }
 
 #[test]
-fn a_silent_server_ends_gathering_within_five_seconds_with_an_error() {
+fn a_silent_server_ends_gathering_with_an_error() {
     let silent = UdpSocket::bind((LOOPBACK, 0)).unwrap();
     let url = format!("stun:{}", silent.local_addr().unwrap());
     let config = engine::config::Config {
@@ -112,16 +112,11 @@ fn a_silent_server_ends_gathering_within_five_seconds_with_an_error() {
         ..config()
     };
     let (_runtime, mut peer) = gathering(config);
-    let start = Instant::now();
+    // How long it takes is tested on the virtual clock of `gather/stun/tests.rs`.
     let sdp = peer.offer().sdp;
     assert!(
         sdp.contains("typ host") && !sdp.contains("typ srflx"),
         "{sdp}"
-    );
-    assert!(
-        start.elapsed() < Duration::from_millis(5500),
-        "{:?}",
-        start.elapsed()
     );
     let error = candidate_error(&mut peer);
     assert_eq!((error.url, error.error_code), (url, 701));

@@ -73,6 +73,11 @@ fn is_deprecated(ip: Ipv6Addr) -> bool {
     first & 0xffc0 == 0xfec0 || compatible
 }
 
+/// Whether a request from `local` can get to `remote` at all.
+pub fn can_reach(local: IpAddr, remote: IpAddr) -> bool {
+    local.is_ipv4() == remote.is_ipv4() && (!local.is_loopback() || remote.is_loopback())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 //! names of peers.
 
 pub mod dns;
+mod hosts;
 pub mod interfaces;
 pub mod mdns;
 mod servers;
@@ -16,7 +17,7 @@ use engine::event::{IceCandidateError, Sink};
 use engine::outbox::Outbox;
 use engine::transport::{LocalCandidate, LocalCandidateKind};
 use engine::w3c::IceTransportPolicy;
-use interfaces::host_addresses;
+use interfaces::can_reach;
 use mdns::Resolver;
 use servers::{Protocol, Server, servers};
 use std::net::{IpAddr, SocketAddr};
@@ -101,7 +102,7 @@ impl Gatherer {
             servers.retain(|server| server.protocol != Protocol::Stun);
         }
         // Where only relayed candidates are wanted, TURN over UDP still needs the sockets.
-        let hosts = gather_hosts(now, generation, !relay_only, round);
+        let hosts = hosts::gather(now, generation, !relay_only, round);
         for (url, reason) in unusable {
             no_answer(generation, url, None, reason, round);
         }
@@ -294,7 +295,7 @@ impl Gatherer {
     /// Gives datagrams of relayed candidates to their servers.
     pub fn wrap(&mut self, now: Instant, outbox: &mut Outbox) {
         self.relays.wrap(now, outbox);
-        self.relays.flush(outbox);
+        self.relays.flush(now, outbox);
     }
 
     /// Ends everything; the last messages to servers leave with the outbox.
@@ -373,7 +374,7 @@ impl Gatherer {
 
     /// Tells what became of allocations, and that the round is complete once nobody is waited for.
     fn finish(&mut self, now: Instant, round: &mut Round<'_>) {
-        self.relays.flush(round.engine.outbox());
+        self.relays.flush(now, round.engine.outbox());
         while let Some(event) = self.relays.poll_event() {
             if let Some(gathering) = &self.round {
                 relay_event(now, gathering, event, round);
@@ -391,72 +392,6 @@ impl Gatherer {
                 .gathering_complete(now, gathering.generation, round.sink);
         }
     }
-}
-
-/// Opens the sockets and reports the host candidates, each with what the mapper made of it.
-fn gather_hosts(
-    now: Instant,
-    generation: u32,
-    announce: bool,
-    round: &mut Round<'_>,
-) -> Vec<SocketAddr> {
-    let Round {
-        engine,
-        sockets,
-        sink,
-    } = round;
-    let addresses = match &engine.config().host_addresses {
-        Some(addresses) => addresses.clone(),
-        None => host_addresses().into_iter().map(|ip| (ip, None)).collect(),
-    };
-    let current: Vec<IpAddr> = addresses.iter().map(|(ip, _)| *ip).collect();
-    sockets.forget_old(&current);
-    let mut hosts = Vec::with_capacity(addresses.len());
-    for (ip, mapped) in addresses {
-        match sockets.ensure(ip, &engine.config().ice_ports) {
-            Ok(base) => {
-                hosts.push(base);
-                if !announce {
-                    continue;
-                }
-                let host = LocalCandidate {
-                    kind: LocalCandidateKind::Host,
-                    tcp_type: None,
-                    address: base,
-                    base,
-                    url: None,
-                };
-                engine.local_candidate(now, generation, host, *sink);
-                if let Some(mapped) = mapped.filter(|mapped| *mapped != ip) {
-                    let reflexive = LocalCandidate {
-                        kind: LocalCandidateKind::ServerReflexive,
-                        tcp_type: None,
-                        address: SocketAddr::new(mapped, base.port()),
-                        base,
-                        url: None,
-                    };
-                    engine.local_candidate(now, generation, reflexive, *sink);
-                }
-            }
-            Err(error) => {
-                log::warn!("no host candidate on {ip}: {error}");
-                let error = IceCandidateError {
-                    address: Some(ip.to_string()),
-                    port: None,
-                    url: String::new(),
-                    error_code: NO_ANSWER,
-                    error_text: error.to_string(),
-                };
-                engine.candidate_error(generation, error, *sink);
-            }
-        }
-    }
-    hosts
-}
-
-/// Whether a request from `local` can get to `remote` at all.
-fn can_reach(local: IpAddr, remote: IpAddr) -> bool {
-    local.is_ipv4() == remote.is_ipv4() && (!local.is_loopback() || remote.is_loopback())
 }
 
 /// `RTCPeerConnectionIceErrorEvent` where no server has answered.

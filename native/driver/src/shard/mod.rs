@@ -5,7 +5,7 @@
 //! ([`task`]), and after every 61 turns (tokio's `LocalSet`) the shard looks at its sockets and
 //! timers again: a busy connection does not starve its neighbours.
 
-mod backlog;
+pub mod backlog;
 pub mod receive;
 pub mod sockets;
 mod task;

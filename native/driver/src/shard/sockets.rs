@@ -1,6 +1,7 @@
 //! The UDP sockets of a connection: one for each host address, its own or a shared port's.
 
 use crate::mux::{Membership, PortLease};
+use crate::tcp::TcpTransports;
 use engine::outbox::Outbox;
 use engine::transport::Proof;
 use quinn_udp::{UdpSockRef, UdpSocketState};
@@ -37,7 +38,7 @@ impl Socket {
     /// `AddrInUse` when every port of the range is taken; what the system says otherwise.
     pub fn bind(ip: IpAddr, ports: &[u16]) -> io::Result<Self> {
         let socket = udp_socket(ip)?;
-        bind_one_of(&socket, ip, ports)?;
+        one_of(ip, ports, |address| socket.bind(&address.into()))?;
         Self::register(socket)
     }
 
@@ -73,14 +74,22 @@ pub fn udp_socket(ip: IpAddr) -> io::Result<socket2::Socket> {
     Ok(socket)
 }
 
-fn bind_one_of(socket: &socket2::Socket, ip: IpAddr, ports: &[u16]) -> io::Result<()> {
+/// Binds to one of `ports` (any where empty), starting at a random one.
+///
+/// # Errors
+/// `AddrInUse` when every port is taken; what `bind` says otherwise.
+pub fn one_of<T>(
+    ip: IpAddr,
+    ports: &[u16],
+    bind: impl Fn(SocketAddr) -> io::Result<T>,
+) -> io::Result<T> {
     if ports.is_empty() {
-        return socket.bind(&SocketAddr::new(ip, 0).into());
+        return bind(SocketAddr::new(ip, 0));
     }
     let start = usize::from(rand::random::<u16>()) % ports.len();
     let (before, from) = ports.split_at(start);
     for port in from.iter().chain(before) {
-        match socket.bind(&SocketAddr::new(ip, *port).into()) {
+        match bind(SocketAddr::new(ip, *port)) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
             result => return result,
         }
@@ -118,14 +127,16 @@ fn enlarge_buffers(socket: &SockRef<'_>) {
 pub struct Sockets {
     own: Vec<Arc<Socket>>,
     shared: Option<Membership>,
+    /// Listeners and connections of TCP candidates.
+    pub tcp: TcpTransports,
 }
 
 impl Sockets {
     /// Those of a shared port, for a connection of `shard`.
     pub fn sharing(lease: PortLease, shard: usize) -> Self {
         Self {
-            own: Vec::new(),
             shared: Some(Membership::new(lease, shard)),
+            ..Self::default()
         }
     }
 

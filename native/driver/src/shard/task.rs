@@ -307,6 +307,7 @@ impl Live {
         self.send(now);
         self.gatherer.release(now, self.engine.outbox());
         self.send(now);
+        self.sockets.tcp.close(now, &mut self.engine, sink);
         self.release();
     }
 
@@ -362,6 +363,7 @@ impl Live {
         worked |= gatherer.poll_streams(cx, now, |local, remote, datagram| {
             engine.handle_datagram(now, local, remote, datagram, sink);
         });
+        worked |= sockets.tcp.poll(cx, now, engine, sink);
         for answer in answers {
             gatherer.answered(
                 now,
@@ -414,6 +416,7 @@ impl Live {
             self.engine.poll_timeout(),
             self.gatherer.poll_timeout(),
             self.backlog.deadline(),
+            self.sockets.tcp.poll_timeout(),
         ]
         .into_iter()
         .flatten()
@@ -472,13 +475,17 @@ impl Live {
     }
 
     fn send(&mut self, now: Instant) {
-        if self.gatherer.relays() {
-            self.backlog.forget_sent(self.engine.outbox());
-            self.gatherer.wrap(now, self.engine.outbox());
+        let outbox = self.engine.outbox();
+        let over_tcp = outbox.segments.iter().any(|it| it.local.is_tcp());
+        if over_tcp || self.gatherer.relays() {
+            self.backlog.forget_sent(outbox);
+            self.sockets.tcp.take(now, outbox);
+            self.gatherer.wrap(now, outbox);
         }
         self.sockets.note_checks(now, self.engine.outbox());
         self.backlog.send(now, self.engine.outbox(), &self.sockets);
-        for discarded in self.backlog.take_discarded() {
+        let over_tcp = self.sockets.tcp.take_discarded();
+        for discarded in self.backlog.take_discarded().into_iter().chain(over_tcp) {
             self.engine.discarded(
                 discarded.local,
                 discarded.remote,

@@ -8,14 +8,12 @@
 
 mod channels;
 mod client;
-mod connect;
 mod wire;
 
-pub use connect::Security;
+pub use crate::stream::Security;
 
-use crate::stream::{Stream, Turn};
+use crate::stream::{Stream, Turn, Worth, connect};
 use client::{Client, Event, Incoming};
-use connect::connect;
 use engine::address::TransportAddress;
 use engine::outbox::Outbox;
 use engine::w3c::RelayProtocol;
@@ -263,7 +261,7 @@ impl Relays {
                 Some(relay) => {
                     framed.clear();
                     if relay.client.send(now, segment.remote, bytes, &mut framed) {
-                        relay.transmit(&framed, &mut wrapped);
+                        relay.transmit(now, &framed, &mut wrapped);
                     }
                 }
             }
@@ -277,10 +275,10 @@ impl Relays {
     }
 
     /// Lets out what the clients have to send, and takes in what became of them.
-    pub fn flush(&mut self, outbox: &mut Outbox) {
+    pub fn flush(&mut self, now: Instant, outbox: &mut Outbox) {
         for relay in &mut self.relays {
             while let Some(message) = relay.client.poll_transmit() {
-                relay.transmit(&message, outbox);
+                relay.transmit(now, &message, outbox);
             }
             while let Some(event) = relay.client.poll_event() {
                 match event {
@@ -378,12 +376,12 @@ impl Relay {
         }
     }
 
-    fn transmit(&mut self, message: &[u8], outbox: &mut Outbox) {
+    fn transmit(&mut self, now: Instant, message: &[u8], outbox: &mut Outbox) {
         match &mut self.route {
             Route::Udp { base, server } => outbox.push(*base, *server, message),
             Route::Stream(_, stream) => {
                 // A full stream drops, as a full socket would.
-                stream.write(message);
+                stream.write(now, &[message], Worth::Kept);
             }
         }
     }

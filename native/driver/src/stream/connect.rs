@@ -1,6 +1,6 @@
-//! Opens TCP and TLS connections to TURN servers.
+//! Opens TCP and TLS connections.
 
-use crate::stream::{Opened, Opening};
+use super::{ByteStream, Opened, Opening};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, LazyLock};
@@ -39,7 +39,7 @@ pub fn connect(locals: Vec<IpAddr>, remotes: Vec<SocketAddr>, security: Security
         let stream = first_of(&attempts(&locals, &remotes)).await?;
         stream.set_nodelay(true)?;
         let local = stream.local_addr()?;
-        let io: Box<dyn crate::stream::ByteStream> = match security {
+        let io: Box<dyn ByteStream> = match security {
             Security::None => Box::new(stream),
             Security::Tls {
                 server_name,
@@ -63,11 +63,23 @@ fn attempts(locals: &[IpAddr], remotes: &[SocketAddr]) -> Vec<(Option<IpAddr>, S
     let pairs = remotes.iter().flat_map(|remote| {
         let able = locals
             .iter()
-            .filter(|local| crate::gather::can_reach(**local, remote.ip()))
+            .filter(|local| crate::gather::interfaces::can_reach(**local, remote.ip()))
             .map(|local| (Some(*local), *remote));
         able.chain(locals.is_empty().then_some((None, *remote)))
     });
     pairs.take(MAX_ATTEMPTS).collect()
+}
+
+/// A connection from an address of ours, where there is one within `patience`.
+pub fn connect_from(local: IpAddr, remote: SocketAddr, patience: Duration) -> Opening {
+    Box::pin(async move {
+        let stream = tokio::time::timeout(patience, from(Some(local), remote)).await??;
+        stream.set_nodelay(true)?;
+        Ok(Opened {
+            local: stream.local_addr()?,
+            io: Box::new(stream),
+        })
+    })
 }
 
 async fn first_of(attempts: &[(Option<IpAddr>, SocketAddr)]) -> io::Result<TcpStream> {
