@@ -30,7 +30,8 @@ defmodule ExWebRTC.PeerConnection.Types do
       - `:connected`: there is a working pair. It becomes `:completed` when neither side has candidates
         to come: our gathering is complete, and the peer has said `a=end-of-candidates`, an empty
         candidate was added, or the peer does not trickle.
-      - `:disconnected`: the pair has been silent for 5 seconds. Checks go on, and it may come back.
+      - `:disconnected`: the pair, which is checked every 4 to 6 seconds, has not answered for 2
+        seconds. Checks go on, and it may come back.
       - `:failed`: silent for 30 seconds (consent, RFC 7675), or no pair worked. Nothing is sent any
         more; an ICE restart brings the connection back, also after a change of addresses.
       """

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 /// After this long without an answer its owner counts as disconnected (as in the engine), and
 /// somebody who answers there may have the address.
-const SILENT_OWNER: Duration = Duration::from_secs(5);
+const SILENT_OWNER: Duration = Duration::from_secs(8);
 
 /// After this long the owner has lost consent (RFC 7675 section 5.1).
 const GONE_OWNER: Duration = Duration::from_secs(30);

@@ -23,7 +23,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use task::Task;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
@@ -56,6 +56,8 @@ pub struct Neighbourhood {
     pub resolver: Resolver,
     /// Looks up the names of ICE servers.
     pub dns: Dns,
+    /// What the shard's timers count from.
+    pub epoch: Instant,
 }
 
 /// Counts one connection for as long as it lives.
@@ -165,6 +167,7 @@ async fn accept<M: Mailbox>(
         shard,
         resolver,
         dns: Dns::new(),
+        epoch: Instant::now(),
     });
     while let Some((opening, counted)) = opened.recv().await {
         tokio::task::spawn_local(Task::new(opening, counted, Rc::clone(&neighbourhood)).run());

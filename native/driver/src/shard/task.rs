@@ -165,7 +165,7 @@ impl<M: Mailbox> Task<M> {
             }
         }
         worked |= live.receive(cx, now, &mut self.mailbox);
-        worked |= live.serve_timer(cx, now, &mut self.mailbox);
+        worked |= live.serve_timer(cx, now, self.neighbourhood.epoch, &mut self.mailbox);
 
         if worked {
             live.engine.flush(now, &mut self.mailbox);
@@ -378,9 +378,15 @@ impl Live {
         worked
     }
 
-    fn serve_timer(&mut self, cx: &mut Context<'_>, now: Instant, sink: &mut dyn Sink) -> bool {
+    fn serve_timer(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        epoch: Instant,
+        sink: &mut dyn Sink,
+    ) -> bool {
         let due = self.deadline();
-        if !self.timer.poll(cx, now, due) {
+        if !self.timer.poll(cx, now, epoch, due) {
             return false;
         }
         for _ in 0..Timer::REPEATS {

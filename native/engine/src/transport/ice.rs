@@ -339,7 +339,7 @@ impl Ice {
             if session.poll_timeout().is_some_and(|at| at <= now) {
                 session.drive(now);
             }
-            while let Some((path, bytes)) = session.poll_transmit() {
+            while let Some((path, bytes)) = session.poll_transmit(now) {
                 out.push(path.local, path.remote, &bytes);
             }
         }

@@ -14,7 +14,7 @@ use crate::transport::proof::{Proof, Proofs};
 use crate::transport::stun::{Class, StunMessage, write_success};
 use crate::w3c::TcpType;
 use bytes::BytesMut;
-use consent::{DISCONNECTED_AFTER, FAILED_AFTER, KEEPALIVE, KEEPALIVE_SPREAD_MS};
+use consent::{CONSENT, LITE_DISCONNECTED_AFTER, RETRY_INTERVAL};
 use rtc_crypto::RTCCryptoProvider;
 use rtc_ice::agent::agent_config::AgentConfig;
 use rtc_ice::agent::{Agent, Event};
@@ -117,6 +117,8 @@ pub(super) struct Session {
     /// When the selected pair last answered a check of ours: that is consent. The agent goes by
     /// the peer's address, which other pairs share, and by its requests, which prove one direction.
     last_answer: Option<Instant>,
+    /// When the first check went out that the selected pair has not answered.
+    unanswered: Option<Instant>,
     /// The TCP connection of the selected pair is gone.
     broken: bool,
     /// No answer for long enough to tell.
@@ -159,10 +161,12 @@ impl Session {
         let config = AgentConfig {
             local_ufrag: local.ufrag.clone(),
             local_pwd: local.pwd.clone(),
-            disconnected_timeout: Some(DISCONNECTED_AFTER),
-            failed_timeout: Some(FAILED_AFTER),
+            // The agent counts what comes from the peer's address, this session the answers of the
+            // pair; both end at the same time.
+            disconnected_timeout: Some(LITE_DISCONNECTED_AFTER),
+            failed_timeout: Some(CONSENT - LITE_DISCONNECTED_AFTER),
             // The agent's own timer is only a lower bound: this session decides when it runs.
-            keepalive_interval: Some(KEEPALIVE - Duration::from_millis(KEEPALIVE_SPREAD_MS / 2)),
+            keepalive_interval: Some(RETRY_INTERVAL / 2),
             check_interval: AGENT_INTERVAL,
             // How long a pair is tried is bounded by time, not by a count.
             max_binding_requests: Some(u16::MAX),
@@ -202,6 +206,7 @@ impl Session {
             renewing: false,
             nomination: None,
             last_answer: None,
+            unanswered: None,
             broken: false,
             silent: false,
             expired: false,
@@ -388,9 +393,7 @@ impl Session {
                 .is_some_and(|id| self.asked.answered(id, path));
         self.prove(path, reached);
         if answer && self.path == Some(path) {
-            self.last_answer = Some(now);
-            self.silent = false;
-            self.broken = false;
+            self.answered(now);
         }
         self.deliver(now, path, answer, bytes);
     }
@@ -482,6 +485,7 @@ impl Session {
                     self.broken = false;
                     self.nomination = None;
                     self.last_answer = Some(now);
+                    self.unanswered = None;
                     self.silent = false;
                     self.next_contact = self.following_contact(now);
                     changed = true;
@@ -503,7 +507,7 @@ impl Session {
     }
 
     /// The next STUN datagram, and where it goes.
-    pub(super) fn poll_transmit(&mut self) -> Option<(Path, BytesMut)> {
+    pub(super) fn poll_transmit(&mut self, now: Instant) -> Option<(Path, BytesMut)> {
         let mut sent = self.agent.poll_write()?;
         let (local, alias) = (sent.transport.local_addr, sent.transport.peer_addr);
         let tcp = sent.transport.transport_protocol == TransportProtocol::TCP;
@@ -524,6 +528,7 @@ impl Session {
             Some(Class::Request) => {
                 if let Some(id) = id {
                     self.asked.sent(id, path);
+                    self.checking(now, path);
                 }
             }
             // It says where the check came from, and the agent knows only the alias.

@@ -25,7 +25,7 @@ fn an_answered_check_proves_that_the_peer_is_reached() {
     };
     assert_eq!(pair.a.transport.take_proofs(), [proof]);
     assert_eq!(pair.a.transport.take_proofs(), [], "each is told once");
-    pair.run(Duration::from_secs(5));
+    pair.run(Duration::from_secs(6));
     assert_eq!(
         pair.a.transport.take_proofs(),
         [proof],

@@ -5,16 +5,30 @@ use super::{CHECK_INTERVAL, Check, MAX_CHECK_INTERVAL, Session};
 use crate::transport::ice::Path;
 use crate::transport::ice::convert::add_remote;
 use rtc_ice::state::ConnectionState;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-/// Silence after which the pair counts as disconnected, and how long it may stay so: consent ends
-/// 30 s after the last answer (RFC 7675 section 5.1).
-pub(super) const DISCONNECTED_AFTER: Duration = Duration::from_secs(5);
-pub(super) const FAILED_AFTER: Duration = Duration::from_secs(25);
+/// Consent ends 30 s after the last answer (RFC 7675 section 5.1).
+pub(super) const CONSENT: Duration = Duration::from_secs(30);
 
-/// Consent checks: RFC 7675 section 5.1 wants at most 5 s between them, varied by a fifth.
-pub(super) const KEEPALIVE: Duration = Duration::from_millis(2_000);
-pub(super) const KEEPALIVE_SPREAD_MS: u64 = 800;
+/// The time between consent checks: 5 s, varied by a fifth (RFC 7675 section 5.1), from and to
+/// in milliseconds. A controlled agent answers a check with one of its own (RFC 8445 section
+/// 7.3.1.4). So where both wait for different times, one timer makes the checks of both sides, and
+/// each is woken twice for them instead of three times.
+const CONTROLLING_INTERVAL: Range<u64> = 4_000..5_400;
+const CONTROLLED_INTERVAL: Range<u64> = 5_500..6_000;
+
+/// A check without an answer is repeated this often, and the pair counts as disconnected when the
+/// answer is missing for so long: the silence is then one of 6 to 8 s.
+pub(super) const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+const DISCONNECTED_UNANSWERED: Duration = Duration::from_secs(2);
+
+/// A lite agent sends no checks (RFC 8445 section 2.5): it counts as disconnected without the
+/// peer's, which come as far apart as ours, and one may be lost.
+pub(super) const LITE_DISCONNECTED_AFTER: Duration = Duration::from_secs(8);
+
+/// How often an agent whose pair is disconnected looks whether it is back.
+const DISCONNECTED_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Session {
     /// Looks for a pair again with the candidates at hand. Media stays on the old one meanwhile.
@@ -59,16 +73,11 @@ impl Session {
 
     /// RFC 7675 section 5.1. True when consent was lost.
     pub(super) fn watch_consent(&mut self, now: Instant) -> bool {
-        let selected = matches!(
-            self.agent.state(),
-            ConnectionState::Connected | ConnectionState::Disconnected
-        );
-        let Some(heard) = self.heard().filter(|_| selected) else {
+        let Some(heard) = self.heard().filter(|_| self.is_selected()) else {
             return false;
         };
-        let silence = now.saturating_duration_since(heard);
-        self.silent = self.broken || silence > DISCONNECTED_AFTER;
-        if silence > DISCONNECTED_AFTER + FAILED_AFTER {
+        self.silent = self.broken || self.disconnected_at().is_some_and(|at| at <= now);
+        if heard + CONSENT < now {
             self.expired = true;
             self.next_contact = None;
             return self.path.take().is_some();
@@ -99,6 +108,43 @@ impl Session {
         self.last_answer
     }
 
+    /// Whether the agent has a pair to send on.
+    fn is_selected(&self) -> bool {
+        matches!(
+            self.agent.state(),
+            ConnectionState::Connected | ConnectionState::Disconnected
+        )
+    }
+
+    /// When the pair counts as disconnected, if nothing is heard until then.
+    fn disconnected_at(&self) -> Option<Instant> {
+        if self.lite {
+            return self.heard().map(|heard| heard + LITE_DISCONNECTED_AFTER);
+        }
+        self.unanswered.map(|since| since + DISCONNECTED_UNANSWERED)
+    }
+
+    /// A check leaves on the selected pair.
+    pub(super) fn checking(&mut self, now: Instant, path: Path) {
+        if self.path == Some(path) && self.is_selected() {
+            self.last_contact = Some(now);
+            if self.unanswered.is_none() {
+                self.unanswered = Some(now);
+                self.next_contact = self.following_contact(now);
+            }
+        }
+    }
+
+    /// The selected pair has answered a check: that is consent.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.last_answer = Some(now);
+        self.silent = false;
+        self.broken = false;
+        if self.unanswered.take().is_some() && self.is_selected() {
+            self.next_contact = self.following_contact(now);
+        }
+    }
+
     pub(super) fn following_contact(&self, now: Instant) -> Option<Instant> {
         match self.agent.state() {
             ConnectionState::New | ConnectionState::Checking => {
@@ -112,18 +158,28 @@ impl Session {
             ConnectionState::Connected
             | ConnectionState::Disconnected
             | ConnectionState::Completed => {
-                let spread = Duration::from_millis(rand::random::<u64>() % KEEPALIVE_SPREAD_MS);
-                let keepalive =
-                    now + KEEPALIVE - Duration::from_millis(KEEPALIVE_SPREAD_MS / 2) + spread;
-                let heard = self.heard();
-                // The moment silence turns into a state is not left to the next keepalive.
-                let verdict = heard.and_then(|heard| {
-                    [DISCONNECTED_AFTER, DISCONNECTED_AFTER + FAILED_AFTER]
-                        .into_iter()
-                        .map(|limit| heard + limit + Duration::from_millis(1))
-                        .find(|at| *at > now)
-                });
-                Some(verdict.map_or(keepalive, |at| at.min(keepalive)))
+                let next = if self.silent {
+                    DISCONNECTED_INTERVAL
+                } else if self.unanswered.is_some() {
+                    RETRY_INTERVAL
+                } else {
+                    let range = if self.agent.role() {
+                        CONTROLLING_INTERVAL
+                    } else {
+                        CONTROLLED_INTERVAL
+                    };
+                    let spread = rand::random::<u64>() % (range.end - range.start);
+                    Duration::from_millis(range.start + spread)
+                };
+                // The moment silence turns into a state is not left to the next check.
+                let failed = self.heard().map(|heard| heard + CONSENT);
+                let verdict = [self.disconnected_at(), failed]
+                    .into_iter()
+                    .flatten()
+                    .map(|at| at + Duration::from_millis(1))
+                    .filter(|at| *at > now)
+                    .min();
+                Some(verdict.map_or(now + next, |at| at.min(now + next)))
             }
             _ => None,
         }

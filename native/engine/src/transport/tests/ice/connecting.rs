@@ -16,21 +16,20 @@ fn the_states_are_checking_and_connected_once_each() {
 }
 
 #[test]
-fn an_idle_connection_wakes_about_every_two_seconds() {
+fn an_idle_connection_is_woken_by_one_timer_in_5_s_for_both_sides() {
     let mut pair = Pair::new();
     pair.connect();
     pair.run(Duration::from_secs(10));
     (pair.a.wakeups, pair.b.wakeups, pair.datagrams) = (0, 0, 0);
     pair.run(Duration::from_secs(60));
-    for peer in [&pair.a, &pair.b] {
-        assert!(
-            (20..=60).contains(&peer.wakeups),
-            "{} wake-ups",
-            peer.wakeups
-        );
-    }
+    let wakeups = [pair.a.wakeups, pair.b.wakeups];
     assert!(
-        (80..=240).contains(&pair.datagrams),
+        (10..=16).contains(&wakeups[0]) && wakeups[1] <= 1,
+        "{wakeups:?} wake-ups"
+    );
+    assert!(
+        // A check and an answer of each in 4 to 6 s.
+        (40..=60).contains(&pair.datagrams),
         "{} datagrams",
         pair.datagrams
     );
@@ -107,7 +106,7 @@ fn both_controlling_and_both_controlled_are_repaired() {
 }
 
 #[test]
-fn a_vanished_peer_is_disconnected_after_5_s_and_failed_after_30_more() {
+fn a_vanished_peer_is_disconnected_within_8_s_and_failed_30_s_after_its_last_answer() {
     let mut pair = Pair::new();
     pair.connect();
     pair.run(Duration::from_secs(3));
@@ -117,7 +116,7 @@ fn a_vanished_peer_is_disconnected_after_5_s_and_failed_after_30_more() {
         pair.a.transport.ice_state() == Disconnected && pair.b.transport.ice_state() == Disconnected
     }));
     let silent = pair.now - cut;
-    assert!((ms(2_500)..ms(5_500)).contains(&silent), "{silent:?}");
+    assert!((ms(2_000)..ms(8_100)).contains(&silent), "{silent:?}");
     // Media still goes to the old address: the silence may pass.
     assert!(pair.a.send_rtp(1).is_some());
     pair.run(Duration::from_secs(18));
@@ -126,6 +125,45 @@ fn a_vanished_peer_is_disconnected_after_5_s_and_failed_after_30_more() {
     for peer in [&mut pair.a, &mut pair.b] {
         assert_eq!(peer.ice(), [Checking, Connected, Disconnected, Failed]);
         assert_eq!(peer.send_rtp(2), None, "sending without consent");
+    }
+}
+
+#[test]
+fn both_sides_ask_for_consent_every_4_to_6_s() {
+    let mut pair = Pair::new();
+    pair.connect();
+    pair.run(Duration::from_secs(20));
+    let count = |pair: &Pair| {
+        [&pair.a, &pair.b].map(|peer| {
+            let stat = |field| peer.stat(pair.now, "candidate_pair", field);
+            let number = |field| stat(field).and_then(|value| value.as_u64()).unwrap();
+            (number("requests_sent"), number("responses_received"))
+        })
+    };
+    let before = count(&pair);
+    pair.run(Duration::from_secs(600));
+    for ((sent, answered), (sent_before, answered_before)) in count(&pair).into_iter().zip(before) {
+        let sent = sent - sent_before;
+        // RFC 7675 section 5.1: not more often than every 4 s.
+        assert!((100..=150).contains(&sent), "{sent} checks in 600 s");
+        assert!((answered - answered_before).abs_diff(sent) <= 1);
+    }
+    assert_eq!(pair.a.ice(), [Checking, Connected]);
+}
+
+#[test]
+fn lost_checks_do_not_make_a_pair_disconnected() {
+    let mut pair = Pair::new();
+    pair.connect();
+    for _ in 0..20 {
+        // Whatever goes out in 1.5 s is lost, then some seconds go well.
+        pair.cut = true;
+        pair.run(ms(1_500));
+        pair.cut = false;
+        pair.run(Duration::from_secs(7));
+    }
+    for peer in [&mut pair.a, &mut pair.b] {
+        assert_eq!(peer.ice(), [Checking, Connected]);
     }
 }
 

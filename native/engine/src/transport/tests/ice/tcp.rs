@@ -242,13 +242,13 @@ fn a_connection_that_dies_is_replaced_by_the_next_one() {
         assert!(!pair.exchange(1), "nothing gets through a dead connection");
         let again = |pair: &Pair| pair.connection_count() == 1 && pair.is_connected();
         // Where only the other side can connect, it does so with its next check.
-        assert!(pair.run_until(Duration::from_secs(3), again));
+        assert!(pair.run_until(Duration::from_secs(7), again));
         let mut sequence = 2;
         while !pair.exchange(sequence) {
             sequence += 1;
             assert!(sequence < 200, "no media after {:?}", pair.now - broken);
         }
-        assert!(pair.now - broken < Duration::from_secs(4));
+        assert!(pair.now - broken < Duration::from_secs(8));
         assert_eq!(pair.a.ice(), [Disconnected, Connected]);
     }
 }
@@ -351,7 +351,7 @@ fn a_peer_that_connects_a_thousand_times_costs_no_more_than_one_that_does_so_ten
                     .path()
                     .is_some_and(|path| pair.a.transport.is_validated(path.local, path.remote))
         };
-        assert!(pair.run_until(Duration::from_secs(5), again));
+        assert!(pair.run_until(Duration::from_secs(7), again));
         pair.log.clear();
         pair.datagrams = 0;
     }
