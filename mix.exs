@@ -56,7 +56,7 @@ defmodule ExWebRTC.MixProject do
       files: ~w(
         lib docs guides priv/.gitkeep priv/demo mix.exs .formatter.exs
         README.md CHANGELOG.md CONTRIBUTING.md LICENSE
-        native/Cargo.toml native/Cargo.lock native/rustfmt.toml
+        native/Cargo.toml native/Cargo.lock native/rustfmt.toml native/.cargo/config.toml
         native/engine/Cargo.toml native/engine/src
         native/driver/Cargo.toml native/driver/src
         native/ex_webrtc/Cargo.toml native/ex_webrtc/src

@@ -24,4 +24,8 @@ mod nifs;
 mod resource;
 mod terms;
 
+/// Of this library alone: the BEAM has its own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 rustler::init!("Elixir.ExWebRTC.Native");
