@@ -84,6 +84,11 @@ pub trait Sink {
     fn event(&mut self, event: Event);
     /// A packet for the controlling process. Its bytes live only until this returns.
     fn rtp(&mut self, track: TrackId, rid: Option<&Rid>, packet: &ReceivedRtp<'_>);
+    /// How many messages of data channels it takes now; `None`: all that come. Those beyond stay in
+    /// SCTP; [`crate::Engine::flush`] asks again.
+    fn data_credit(&self) -> Option<u64> {
+        None
+    }
     /// A mistake of the program, for its log.
     fn warning(&mut self, _warning: Warning) {}
 }

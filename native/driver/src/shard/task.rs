@@ -533,6 +533,10 @@ impl<S: Sink> Sink for HeldReplies<'_, S> {
         self.sink.rtp(track, rid, packet);
     }
 
+    fn data_credit(&self) -> Option<u64> {
+        self.sink.data_credit()
+    }
+
     fn warning(&mut self, warning: Warning) {
         self.sink.warning(warning);
     }

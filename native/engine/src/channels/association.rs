@@ -6,6 +6,7 @@
 
 mod handshake;
 mod resets;
+mod window;
 
 use super::clock::Clock;
 use super::guard::{Guard, Route, TRASH, Verdict};
@@ -23,6 +24,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use window::Window;
 
 /// The crate knows peers by address; below DTLS there is one peer and no address.
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), CRATE_PORT);
@@ -85,6 +87,7 @@ pub(super) struct Association {
     ports: (u16, u16),
     clock: Clock,
     guard: Guard,
+    window: Window,
     /// Our INIT's association, while it is not answered.
     connecting: Option<Attempt>,
     /// The peer's INIT's association, while its COOKIE ECHO is missing, and our INIT ACK.
@@ -145,6 +148,7 @@ impl Association {
             ports: (plan.local_port, plan.remote_port),
             clock: Clock::new(now),
             guard: Guard::new(window),
+            window: Window::new(window),
             connecting: None,
             accepting: None,
             answered_tsn: None,
@@ -233,7 +237,8 @@ impl Association {
         match self.guard.inspect(packet, route) {
             Verdict::Pass(packet) => {
                 self.answered();
-                if let Some(packet) = self.hold(packet) {
+                let admitted = self.window.admit(packet);
+                if let Some(packet) = admitted.and_then(|packet| self.hold(packet)) {
                     self.feed(now, packet);
                 }
             }
@@ -416,14 +421,16 @@ impl Association {
             .and_then(|active| transmit(active, told))
         {
             for packet in packets {
-                self.departing(now, &packet);
-                self.outgoing.push_back(packet);
+                let instead = self.departing(now, &packet);
+                self.outgoing.push_back(instead.unwrap_or(packet));
             }
         }
     }
 
-    /// Notes what leaves: the state of our window, first transmissions, reset requests.
-    fn departing(&mut self, now: Instant, packet: &Bytes) {
+    /// Notes what leaves: the state of our window, first transmissions, reset requests. The packet
+    /// that leaves instead, if any.
+    fn departing(&mut self, now: Instant, packet: &Bytes) -> Option<Bytes> {
+        let mut instead = None;
         for chunk in wire::chunks(packet).unwrap_or_default() {
             match chunk.kind {
                 wire::DATA => {
@@ -442,6 +449,7 @@ impl Association {
                         (chunk.u32_at(0), chunk.u32_at(4), chunk.u16_at(8))
                     {
                         self.guard.acknowledged(cumulative, window, gaps);
+                        instead = self.window.acknowledging(packet, window);
                     }
                 }
                 wire::RECONFIG => {
@@ -457,6 +465,7 @@ impl Association {
                 _ => {}
             }
         }
+        instead
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {

@@ -51,6 +51,10 @@ pub(super) struct Channel {
     /// Bytes in SCTP of the messages that the account was charged for.
     charged_in_sctp: u64,
     pub(super) low_threshold: Option<u64>,
+    /// Messages that arrived and that the program does not take yet.
+    pub(super) held: VecDeque<(DataKind, Bytes)>,
+    /// Nothing arrives any more: closed as soon as what is held was told.
+    pub(super) ended: bool,
     pub(super) messages_sent: u32,
     pub(super) bytes_sent: u64,
     pub(super) messages_received: u32,
@@ -82,6 +86,8 @@ impl Channel {
             notify: VecDeque::new(),
             charged_in_sctp: 0,
             low_threshold: None,
+            held: VecDeque::new(),
+            ended: false,
             messages_sent: 0,
             bytes_sent: 0,
             messages_received: 0,

@@ -8,6 +8,7 @@
 //! | `guard.rs`, `wire.rs` | what a packet must pass before the crate sees it |
 //! | `dcep.rs` | the messages that open a channel |
 //! | `channel.rs` | one channel: options, outgoing queue, counters |
+//! | `flow.rs` | messages that the program does not take yet |
 //! | `sending.rs`, `receiving.rs` | between the queues of the channels, SCTP and the events |
 //! | `streams.rs` | which SCTP stream belongs to whom |
 //!
@@ -19,6 +20,7 @@ mod association;
 mod channel;
 mod clock;
 mod dcep;
+mod flow;
 mod guard;
 mod receiving;
 mod sending;
@@ -39,6 +41,7 @@ use crate::w3c::{ChannelState, DataKind, DtlsRole};
 use association::{Association, Happening};
 use bytes::Bytes;
 use channel::{Channel, Closing};
+use flow::Receiving;
 use rtc_sctp::PayloadProtocolIdentifier as Ppid;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -77,6 +80,7 @@ pub struct Channels {
     remote_largest: u64,
     channels: BTreeMap<ChannelId, Channel>,
     streams: Streams,
+    receiving: Receiving,
     /// Channels that have something to send, next one first.
     turn: VecDeque<ChannelId>,
     next_id: u32,
@@ -99,6 +103,7 @@ impl Channels {
             remote_largest: u64::MAX,
             channels: BTreeMap::new(),
             streams: Streams::default(),
+            receiving: Receiving::default(),
             turn: VecDeque::new(),
             next_id: 0,
             events: VecDeque::new(),
@@ -186,6 +191,7 @@ impl Channels {
 
     /// `close()` of a channel; its id may be used again when both sides have reset the stream.
     pub fn close_channel(&mut self, now: Instant, id: ChannelId) {
+        self.discard_held(now, id);
         let Some(channel) = self.channels.get_mut(&id) else {
             return;
         };
@@ -196,6 +202,8 @@ impl Channels {
                 self.flush_closing(now, id);
             }
             ChannelState::Connecting => self.finish(id),
+            // Only what it held was in the way.
+            ChannelState::Closing if channel.ended => self.finish(id),
             ChannelState::Closing | ChannelState::Closed => {}
         }
     }
@@ -307,6 +315,7 @@ impl Channels {
     /// The connection closes: every channel closes, of which nothing is told. An ABORT is left for
     /// [`Self::poll_packet`].
     pub fn close(&mut self) {
+        self.discard_all_held();
         if let Some(association) = &mut self.association {
             association.abort();
         }
@@ -417,7 +426,7 @@ impl Channels {
         let waiting: Vec<_> = self
             .channels
             .iter()
-            .filter(|(_, own)| own.id.is_none())
+            .filter(|(_, own)| own.id.is_none() && !own.ended)
             .map(|(id, _)| *id)
             .collect();
         for id in waiting {
@@ -458,7 +467,7 @@ impl Channels {
             association.write(now, stream, Ppid::Dcep, &message);
         }
         self.set_open(id);
-        self.deliver_early(id, stream);
+        self.deliver_early(now, id, stream);
     }
 
     fn set_open(&mut self, id: ChannelId) {
@@ -507,6 +516,9 @@ impl Channels {
 
     /// A channel is closed: tells, answers who waits, forgets it.
     fn finish(&mut self, id: ChannelId) {
+        if self.ends_later(id) {
+            return;
+        }
         let Some(mut channel) = self.channels.remove(&id) else {
             return;
         };

@@ -48,7 +48,7 @@ impl Channels {
                     if connecting {
                         self.streams.keep_early(stream, kind, payload);
                     } else {
-                        self.deliver(id, kind, payload);
+                        self.deliver(now, id, kind, payload);
                     }
                 }
                 None => self.streams.keep_early(stream, kind, payload),
@@ -108,23 +108,12 @@ impl Channels {
             self.events.push_back(ChannelEvent::Opened(channel.info()));
         }
         self.set_open(id);
-        self.deliver_early(id, stream);
+        self.deliver_early(now, id, stream);
     }
 
-    pub(super) fn deliver_early(&mut self, id: ChannelId, stream: u16) {
+    pub(super) fn deliver_early(&mut self, now: Instant, id: ChannelId, stream: u16) {
         for (kind, payload) in self.streams.take_early(stream) {
-            self.deliver(id, kind, payload);
-        }
-    }
-
-    pub(super) fn deliver(&mut self, id: ChannelId, kind: DataKind, payload: Bytes) {
-        if let Some(channel) = self.channels.get_mut(&id)
-            && channel.state == ChannelState::Open
-        {
-            channel.messages_received = channel.messages_received.wrapping_add(1);
-            channel.bytes_received += payload.len() as u64;
-            self.events
-                .push_back(ChannelEvent::Data(channel.handle.clone(), kind, payload));
+            self.deliver(now, id, kind, payload);
         }
     }
 }

@@ -38,6 +38,8 @@ pub(super) const KNOWN: &[u8] = &[
 pub(super) const LAST: u8 = 1;
 pub(super) const FIRST: u8 = 2;
 pub(super) const UNORDERED: u8 = 4;
+/// RFC 7053: to be acknowledged at once.
+const IMMEDIATELY: u8 = 8;
 
 const COMMON_HEADER: usize = 12;
 const CHECKSUM: std::ops::Range<usize> = 8..12;
@@ -214,8 +216,12 @@ pub(super) fn with_ports(packet: &Bytes, source: u16, destination: u16) -> Bytes
 
 /// The packet with the chunks of these kinds alone; None when there are none.
 pub(super) fn only(packet: &[u8], keep: impl Fn(u8) -> bool) -> Option<Bytes> {
+    select(packet, |chunk| keep(chunk.kind))
+}
+
+fn select(packet: &[u8], keep: impl Fn(&Chunk<'_>) -> bool) -> Option<Bytes> {
     let mut chunks = chunks(packet)?;
-    chunks.retain(|chunk| keep(chunk.kind));
+    chunks.retain(|chunk| keep(chunk));
     if chunks.is_empty() {
         return None;
     }
@@ -234,6 +240,74 @@ pub(super) fn bare_abort(packet: &[u8], flags: u8) -> Bytes {
     let mut bare = packet.get(..COMMON_HEADER).unwrap_or_default().to_vec();
     bare.extend([ABORT, flags, 0, 4]);
     sealed(bare)
+}
+
+/// The first SACK of a packet, as a packet of its own without its list of duplicates (RFC 9260
+/// section 3.3.4), and with another window.
+pub(super) fn sack_with_window(packet: &[u8], window: u32) -> Option<Bytes> {
+    let chunk = chunks(packet)?
+        .into_iter()
+        .find(|chunk| chunk.kind == SACK)?;
+    let gaps = usize::from(chunk.u16_at(8)?);
+    let value = chunk.value.get(..12 + 4 * gaps)?;
+    let mut copy = packet.get(..COMMON_HEADER)?.to_vec();
+    copy.extend([SACK, chunk.flags]);
+    copy.extend(u16::try_from(value.len() + 4).ok()?.to_be_bytes());
+    copy.extend(value);
+    copy.get_mut(COMMON_HEADER + 8..COMMON_HEADER + 12)?
+        .copy_from_slice(&window.to_be_bytes());
+    copy.get_mut(COMMON_HEADER + 14..COMMON_HEADER + 16)?
+        .fill(0);
+    Some(sealed(copy))
+}
+
+/// The highest TSN that the first SACK of a packet acknowledges, behind gaps or not.
+pub(super) fn acknowledged(packet: &[u8]) -> Option<u32> {
+    let chunk = chunks(packet)?
+        .into_iter()
+        .find(|chunk| chunk.kind == SACK)?;
+    let gaps = usize::from(chunk.u16_at(8)?);
+    let end = match gaps.checked_sub(1) {
+        Some(last) => chunk.u16_at(14 + 4 * last)?,
+        None => 0,
+    };
+    Some(chunk.u32_at(0)?.wrapping_add(u32::from(end)))
+}
+
+/// The packet without its DATA beyond `highest`, and what was taken out, to be acknowledged at once
+/// when it is taken after all (RFC 7053).
+pub(super) fn without_data_beyond(packet: &[u8], highest: u32) -> (Option<Bytes>, Option<Bytes>) {
+    let beyond = |chunk: &Chunk<'_>| {
+        chunk.kind == DATA
+            && chunk
+                .u32_at(0)
+                .is_some_and(|tsn| tsn.wrapping_sub(highest) as i32 > 0)
+    };
+    let rest = select(packet, |chunk| !beyond(chunk));
+    let taken = select(packet, beyond).map(|taken| {
+        let mut copy = taken.to_vec();
+        for chunk in chunks(&taken).unwrap_or_default() {
+            if let Some(flags) = copy.get_mut(chunk.offset + 1) {
+                *flags |= IMMEDIATELY;
+            }
+        }
+        sealed(copy)
+    });
+    (rest, taken)
+}
+
+/// The packet with another window in its first SACK.
+pub(super) fn with_window(packet: &Bytes, window: u32) -> Bytes {
+    let at = chunks(packet)
+        .unwrap_or_default()
+        .iter()
+        .find(|chunk| chunk.kind == SACK)
+        .map(|chunk| chunk.offset + 8);
+    let mut copy = packet.to_vec();
+    if let Some(field) = at.and_then(|at| copy.get_mut(at..at + 4)) {
+        field.copy_from_slice(&window.to_be_bytes());
+    }
+    sealed(copy)
 }
 
 /// Makes a packet of bytes whose checksum is stale.
@@ -329,9 +403,51 @@ mod tests {
         );
     }
 
+    /// A packet of a SACK with a gap and a duplicate, and two DATA.
+    fn sack_and_data() -> Bytes {
+        let sack = [0, 0, 0, 9, 0, 1, 0, 0, 0, 1, 0, 1, 0, 2, 0, 3, 0, 0, 0, 9];
+        let mut packet = vec![7; COMMON_HEADER];
+        packet.extend([SACK, 0, 0, 24]);
+        packet.extend(sack);
+        for tsn in [12, 13] {
+            packet.extend([DATA, FIRST | LAST, 0, 17, 0, 0, 0, tsn]);
+            packet.extend([0; 8]);
+            packet.extend([1, 0, 0, 0]);
+        }
+        sealed(packet)
+    }
+
+    #[test]
+    fn a_window_is_rewritten_and_a_sack_repeated_without_its_duplicates() {
+        let packet = sack_and_data();
+        let window = |packet: &Bytes| chunks(packet).unwrap()[0].u32_at(4);
+        assert_eq!(window(&packet), Some(65_536));
+        let other = with_window(&packet, 77);
+        assert_eq!((window(&other), other.len()), (Some(77), packet.len()));
+        let repeated = sack_with_window(&packet, 78).unwrap();
+        let all = chunks(&repeated).unwrap();
+        assert_eq!((all.len(), window(&repeated)), (1, Some(78)));
+        assert_eq!((all[0].u16_at(8), all[0].u16_at(10)), (Some(1), Some(0)));
+        assert!(is_exact(&all[0]));
+        assert_eq!(acknowledged(&repeated), Some(12));
+    }
+
+    #[test]
+    fn data_is_taken_out_by_its_tsn_and_marked_urgent() {
+        let (rest, taken) = without_data_beyond(&sack_and_data(), 12);
+        let (rest, taken) = (rest.unwrap(), taken.unwrap());
+        let rest = chunks(&rest).unwrap();
+        assert_eq!((rest[0].kind, rest[1].u32_at(0)), (SACK, Some(12)));
+        let taken = chunks(&taken).unwrap();
+        assert_eq!((taken.len(), taken[0].u32_at(0)), (1, Some(13)));
+        assert_eq!(taken[0].flags, FIRST | LAST | IMMEDIATELY);
+    }
+
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = (acknowledged(&bytes), without_data_beyond(&bytes, 7));
+            let _ = (sack_with_window(&bytes, 7), with_window(&bytes.clone().into(), 7));
             if let Some(found) = chunks(&bytes) {
                 for chunk in &found {
                     let _ = (reconfigs(chunk), is_exact(chunk));

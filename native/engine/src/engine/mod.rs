@@ -158,10 +158,12 @@ impl Engine {
                 moved = true;
                 self.transport_changed(now, event, sink);
             }
+            self.channels.receive(now, sink.data_credit());
             while let Some(packet) = self.transport.poll_data() {
                 moved = true;
                 self.channels.handle_packet(now, packet);
             }
+            self.channels.pause();
             while let Some(packet) = self.channels.poll_packet(now) {
                 moved = true;
                 self.transport.write_data(now, &packet, &mut self.outbox);

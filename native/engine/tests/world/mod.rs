@@ -51,6 +51,8 @@ pub struct Heard {
     pub events: Vec<Event>,
     pub packets: Vec<Delivered>,
     pub warnings: Vec<Warning>,
+    /// How many messages of data channels it takes; None: all.
+    pub credit: Option<u64>,
 }
 
 impl Sink for Heard {
@@ -62,7 +64,14 @@ impl Sink for Heard {
     }
 
     fn event(&mut self, event: Event) {
+        if let (Event::Data(..), Some(credit)) = (&event, &mut self.credit) {
+            *credit = credit.saturating_sub(1);
+        }
         self.events.push(event);
+    }
+
+    fn data_credit(&self) -> Option<u64> {
+        self.credit
     }
 
     fn rtp(&mut self, track: TrackId, rid: Option<&Rid>, packet: &ReceivedRtp<'_>) {
