@@ -14,6 +14,13 @@ use std::time::{Duration, Instant};
 /// Room for an RTX payload on the stack: original sequence number and a datagram's worth.
 const RTX_PAYLOAD: usize = 2 + 2048;
 
+/// Bytes of a packet of padding: what one byte can count (RFC 3550 section 5.1).
+const PADDING: [u8; 255] = {
+    let mut padding = [0; 255];
+    padding[254] = 255;
+    padding
+};
+
 /// What `outbound_rtp` counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SentCounters {
@@ -23,6 +30,7 @@ pub(super) struct SentCounters {
     pub(super) markers: u64,
     pub(super) repair_packets: u64,
     pub(super) repair_bytes: u64,
+    pub(super) padding_packets: u64,
     pub(super) nacks: u64,
     pub(super) plis: u64,
     pub(super) firs: u64,
@@ -339,6 +347,33 @@ impl Encoding {
         let size = write(header.as_slice(), wrapped, lost, out)?;
         self.counters.repair_packets += 1;
         self.counters.repair_bytes += payload.len() as u64;
+        Some(size)
+    }
+
+    /// Sends a packet of padding on the repair stream, where it takes no number of the media's.
+    /// `None` where there is none, or nothing was sent on the stream yet.
+    pub(super) fn pad(
+        &mut self,
+        envelope: &Envelope<'_>,
+        twcc: Option<u16>,
+        lost: bool,
+        out: &mut dyn PacketWriter,
+    ) -> Option<usize> {
+        let last = self.last?;
+        let fields = Fields {
+            marker: false,
+            payload_type: envelope.rtx_payload_type?,
+            sequence_number: self.rtx_sequence.wrapping_add(1),
+            timestamp: last.timestamp,
+            ssrc: self.plan.rtx_ssrc?,
+            padding: true,
+        };
+        self.rtx_sequence = fields.sequence_number;
+        let twcc = twcc.map(u16::to_be_bytes);
+        let elements = self.elements(envelope, twcc.as_ref(), true, |_| {});
+        let header = HeaderBuffer::write(fields, std::iter::empty(), &elements);
+        let size = write(header.as_slice(), &PADDING, lost, out)?;
+        self.counters.padding_packets += 1;
         Some(size)
     }
 

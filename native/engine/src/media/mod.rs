@@ -18,6 +18,7 @@ mod inbound;
 mod loss;
 mod nack;
 mod outbound;
+mod pacing;
 mod receiver;
 mod reports;
 mod round_trip;
@@ -176,6 +177,7 @@ impl Media {
         self.outbound.reconcile(&self.sections, &sections);
         self.ids = ExtensionIds::shared(&sections);
         self.sections = sections;
+        self.bandwidth.streams_changed();
     }
 
     /// Sends a packet on the sender that has this track. A track that no sender has, or one that
@@ -327,7 +329,8 @@ impl Media {
     /// When [`Self::handle_timeout`] has work; `None` while there is nothing to report or repair.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let tones = self.tones.iter().map(Playout::due).min();
-        [self.report_due, self.nack_due, self.arrivals.due(), tones]
+        let (report, nack, arrivals) = (self.report_due, self.nack_due, self.arrivals.due());
+        [report, nack, arrivals, tones, self.bandwidth.due()]
             .into_iter()
             .flatten()
             .min()
@@ -350,6 +353,7 @@ impl Media {
         if self.tones.iter().any(|playout| playout.due() <= now) {
             self.play(now, out);
         }
+        self.pace(now, out);
     }
 
     /// Plays tones on a sender: those that wait are replaced, the one that sounds goes on.
@@ -515,6 +519,7 @@ impl Media {
         self.tones.clear();
         self.told_tones.clear();
         self.arrivals = ArrivalLog::new();
+        self.bandwidth.close();
         self.inbound
             .receivers
             .values_mut()
@@ -543,14 +548,14 @@ impl Media {
             clock: &self.clock,
         };
         source.write(report);
-        stats::write_dropped(&self.dropped, &self.inbound, &self.outbound, report);
-    }
-
-    /// What the path to the peer carries now, in bits per second of RTP packets with their
-    /// headers; `None` until the peer has told enough to know (webrtc-stats
-    /// `availableOutgoingBitrate`).
-    pub fn available_outgoing_bitrate(&self) -> Option<u64> {
-        self.bandwidth.estimate()
+        let paced_out = self.bandwidth.paced_out();
+        stats::write_dropped(
+            &self.dropped,
+            &self.inbound,
+            &self.outbound,
+            paced_out,
+            report,
+        );
     }
 
     /// How many packets of the program did not get here, because too many waited, so far.

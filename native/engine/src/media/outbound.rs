@@ -1,13 +1,14 @@
 //! Senders: from a track to the streams it leaves in, and from a stream's SSRC back to its track.
 
 use super::PacketWriter;
-use super::bandwidth::Bandwidth;
+use super::bandwidth::{Bandwidth, Class};
 use super::dtmf::TonePacket;
 use super::encoding::{Encoding, Envelope};
-use super::section::{Section, has_feedback};
+use super::section::{ExtensionIds, Section, has_feedback};
 use crate::command::OutgoingRtp;
 use crate::ids::{SenderId, TrackId};
 use crate::plan::SendPlan;
+use crate::w3c::Kind;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -131,6 +132,24 @@ fn envelope<'a>(
     }
 }
 
+/// Audio is little, and late at once.
+fn class_of(section: &Section) -> Class {
+    match section.plan.kind {
+        Kind::Audio => Class::Urgent,
+        Kind::Video => Class::Media,
+    }
+}
+
+/// The extensions to write when a packet leaves. None in one that leaves again as it was: SRTP must
+/// not protect two packets under one number (RFC 7714 section 8.1).
+fn marks(section: &Section, as_it_was: bool) -> ExtensionIds {
+    if as_it_was {
+        ExtensionIds::default()
+    } else {
+        section.ids
+    }
+}
+
 /// What tones of a sender are sent as (RFC 4733).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TelephoneEvent {
@@ -226,11 +245,12 @@ impl Outbound {
             sender.dropped += 1;
             return true;
         };
-        let twcc = (section.ids.twcc != 0).then(|| bandwidth.next_number());
+        let over_rtx = codec.rtx_payload_type.is_some() && encoding.plan.rtx_ssrc.is_some();
+        let ids = marks(section, packet.rtx && !over_rtx);
         let envelope = envelope(section, codec, keep, send_time);
-        if let Some(size) = encoding.send(now, packet, &envelope, twcc, lost, out) {
-            bandwidth.sent(now, twcc.is_some(), size);
-        }
+        bandwidth.pass(now, class_of(section), ids, out, |twcc, out| {
+            encoding.send(now, packet, &envelope, twcc, lost, out)
+        });
         true
     }
 
@@ -285,11 +305,10 @@ impl Outbound {
         else {
             return;
         };
-        let twcc = (section.ids.twcc != 0).then(|| bandwidth.next_number());
         let envelope = envelope(section, event.codec, false, send_time);
-        if let Some(size) = encoding.send_tone(now, packet, &envelope, twcc, lost, out) {
-            bandwidth.sent(now, twcc.is_some(), size);
-        }
+        bandwidth.pass(now, Class::Urgent, section.ids, out, |twcc, out| {
+            encoding.send_tone(now, packet, &envelope, twcc, lost, out)
+        });
     }
 
     /// Answers a request for one packet; false if it is not sent again.
@@ -332,11 +351,43 @@ impl Outbound {
         let over_rtx = codec.rtx_payload_type.is_some()
             && encoding.plan.rtx_ssrc.is_some()
             && codec.payload_type == sent.payload_type;
-        let twcc = (over_rtx && section.ids.twcc != 0).then(|| bandwidth.next_number());
-        if let Some(size) = encoding.resend(&sent, &envelope, twcc, lost, out) {
-            bandwidth.sent(now, twcc.is_some(), size);
-        }
+        let class = match class_of(section) {
+            Class::Urgent => Class::Urgent,
+            Class::Repair | Class::Media => Class::Repair,
+        };
+        bandwidth.pass(now, class, marks(section, !over_rtx), out, |twcc, out| {
+            encoding.resend(&sent, &envelope, twcc, lost, out)
+        });
         true
+    }
+
+    /// Sends padding on the first stream that can carry it; false if none can.
+    pub(super) fn pad(
+        &mut self,
+        now: Instant,
+        sections: &[Section],
+        send_time: [u8; 3],
+        lost: bool,
+        bandwidth: &mut Bandwidth,
+        out: &mut dyn PacketWriter,
+    ) -> bool {
+        for sender in self.senders.iter_mut().filter(|sender| sender.active) {
+            let codec = sender.codec;
+            let section = sections.get(sender.section);
+            let Some(section) = section.filter(|section| section.ids.twcc != 0) else {
+                continue;
+            };
+            let envelope = envelope(section, codec, false, send_time);
+            for encoding in sender.encodings.iter_mut().filter(|e| e.plan.active) {
+                let passed = bandwidth.pass(now, Class::Urgent, section.ids, out, |twcc, out| {
+                    encoding.pad(&envelope, twcc, lost, out)
+                });
+                if passed.is_some() {
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// The stream that feedback on this SSRC is about; feedback on a repair stream is about the

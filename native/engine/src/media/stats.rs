@@ -150,6 +150,7 @@ impl Source<'_> {
             .set("markers_sent", counters.markers)
             .set("retransmitted_packets_sent", counters.repair_packets)
             .set("retransmitted_bytes_sent", counters.repair_bytes)
+            .set("padding_packets_sent", counters.padding_packets)
             .set("nack_count", counters.nacks)
             .set("pli_count", counters.plis)
             .set("fir_count", counters.firs)
@@ -252,12 +253,14 @@ pub(super) fn write_dropped(
     dropped: &Dropped,
     inbound: &Inbound,
     outbound: &Outbound,
+    paced_out: u64,
     report: &mut StatsReport,
 ) {
     let unrouted = &inbound.unrouted;
     let not_sending = outbound.senders.iter().map(|sender| sender.dropped).sum();
-    let counts: [(&str, u64); 11] = [
+    let counts: [(&str, u64); 12] = [
         ("refused_packets", dropped.refused),
+        ("paced_out_packets", paced_out),
         ("malformed_rtp_packets", dropped.malformed_rtp),
         ("malformed_rtcp_packets", dropped.malformed_rtcp),
         ("unrepairable_packets", dropped.unrepairable),

@@ -2,23 +2,31 @@
 //! congestion control (draft-ietf-rmcat-gcc-02).
 //!
 //! `sent` remembers what left, `transport_feedback` reads what the peer tells of it; `delay`,
-//! `acknowledged` and `loss` are what is seen, `rate` is what is made of it. Nothing here reads a
-//! clock or sends. A peer that lies in its feedback lowers or raises what *it* is sent: only bytes
+//! `acknowledged` and `loss` are what is seen, `rate` is what is made of it. Where somebody wants to
+//! know, `pacer` spreads bursts and `probe` looks for more. Nothing here reads a clock. A peer that lies in its feedback lowers or raises what *it* is sent: only bytes
 //! that really left count, and no faster than they left.
 
 mod acknowledged;
 mod delay;
 mod loss;
+mod pacer;
+mod probe;
 mod rate;
 mod sent;
 mod transport_feedback;
 
+pub(super) use self::pacer::Class;
+
 use self::acknowledged::AcknowledgedRate;
 use self::delay::{DelayTrend, Usage};
 use self::loss::LossWindow;
+use self::pacer::Pacer;
+use self::probe::Prober;
 use self::rate::{Observation, RateControl};
 use self::sent::SentPackets;
 use self::transport_feedback::{ReferenceClock, Told, TransportFeedback};
+use super::PacketWriter;
+use super::section::ExtensionIds;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -37,6 +45,8 @@ struct SentRate {
     total: u64,
     /// Time in microseconds and the total then; at most one each [`SAMPLE_SPACING`].
     samples: VecDeque<(i64, u64)>,
+    /// Bits per second when it was last asked for.
+    last: Option<f64>,
 }
 
 impl SentRate {
@@ -59,7 +69,9 @@ impl SentRate {
         }
         let (at, total) = *self.samples.front()?;
         let elapsed = now - at;
-        (elapsed >= SAMPLE_WINDOW / 2).then(|| (self.total - total) as f64 * 8e6 / elapsed as f64)
+        self.last = (elapsed >= SAMPLE_WINDOW / 2)
+            .then(|| (self.total - total) as f64 * 8e6 / elapsed as f64);
+        self.last
     }
 }
 
@@ -96,6 +108,46 @@ impl Estimator {
     }
 }
 
+/// The parts that only a connection needs whose estimate somebody wants to know.
+#[derive(Debug)]
+struct Pacing {
+    pacer: Pacer,
+    prober: Prober,
+    /// Nobody wants to know any more: it ends when nothing waits.
+    ending: bool,
+}
+
+/// Where packets are written that have to wait.
+struct Queue<'a> {
+    now: Instant,
+    class: Class,
+    ids: ExtensionIds,
+    pacer: &'a mut Pacer,
+}
+
+impl PacketWriter for Queue<'_> {
+    fn write_rtp(&mut self, header: &[u8], payload: &[u8]) -> Option<usize> {
+        self.pacer
+            .push(self.now, self.class, header, payload, &self.ids)
+            .then_some(header.len() + payload.len())
+    }
+
+    fn write_rtcp(&mut self, _packet: &[u8]) -> Option<usize> {
+        None
+    }
+}
+
+/// What there is to do for the pacer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// A packet that waited may leave: [`Bandwidth::release`].
+    Release,
+    /// A probe needs padding.
+    Pad,
+    /// Nothing now.
+    Rest,
+}
+
 /// Numbers what is sent, and estimates what could be.
 #[derive(Debug)]
 pub(super) struct Bandwidth {
@@ -103,6 +155,7 @@ pub(super) struct Bandwidth {
     packets: SentPackets,
     /// Made with the first feedback: an idle connection has none.
     estimator: Option<Box<Estimator>>,
+    pacing: Option<Box<Pacing>>,
     /// Bytes sent, numbered or not.
     bytes: u64,
     /// What the peer allows (REMB).
@@ -111,6 +164,8 @@ pub(super) struct Bandwidth {
     reported: Option<f64>,
     /// Feedback packets that came.
     pub(super) feedbacks: u64,
+    /// What earlier pacers had no room for.
+    paced_out: u64,
 }
 
 impl Bandwidth {
@@ -119,24 +174,189 @@ impl Bandwidth {
             epoch,
             packets: SentPackets::default(),
             estimator: None,
+            pacing: None,
             bytes: 0,
             allowed: None,
             reported: None,
             feedbacks: 0,
+            paced_out: 0,
         }
     }
 
-    /// The transport-wide number that the next packet gets.
-    pub(super) fn next_number(&self) -> u16 {
-        self.packets.next_number()
+    /// Turns pacing and probes on, up to this many bits per second, or off.
+    pub(super) fn want(&mut self, now: Instant, wanted: Option<u64>) {
+        match (&mut self.pacing, wanted) {
+            (None, None) => {}
+            (Some(pacing), None) => {
+                pacing.ending = true;
+                pacing.prober.wanted = 0.0;
+            }
+            (Some(pacing), Some(wanted)) => {
+                pacing.ending = false;
+                pacing.prober.wanted = wanted as f64;
+            }
+            (None, Some(wanted)) => {
+                self.pacing = Some(Box::new(Pacing {
+                    pacer: Pacer::new(now),
+                    prober: Prober::new(wanted as f64),
+                    ending: false,
+                }));
+            }
+        }
     }
 
-    /// A packet was sent, with that number if `numbered`.
-    pub(super) fn sent(&mut self, now: Instant, numbered: bool, size: usize) {
+    /// Streams were added or taken away.
+    pub(super) fn streams_changed(&mut self) {
+        if let Some(pacing) = &mut self.pacing {
+            pacing.prober.streams_changed();
+        }
+    }
+
+    /// Drops what waits: the connection is closed.
+    pub(super) fn close(&mut self) {
+        self.paced_out = self.paced_out();
+        self.pacing = None;
+    }
+
+    /// Lets a packet out, now or when its turn comes. `write` makes it, with this transport-wide
+    /// number, and puts it where it is told; a number is given where `ids` have one for it.
+    pub(super) fn pass<W>(
+        &mut self,
+        now: Instant,
+        class: Class,
+        ids: ExtensionIds,
+        out: &mut dyn PacketWriter,
+        write: W,
+    ) -> Option<usize>
+    where
+        W: FnOnce(Option<u16>, &mut dyn PacketWriter) -> Option<usize>,
+    {
+        let numbered = ids.twcc != 0;
+        let number = numbered.then(|| self.packets.next_number());
+        if let Some(pacing) = self.waiting_room(now, class) {
+            let pacer = &mut pacing.pacer;
+            let mut queue = Queue {
+                now,
+                class,
+                ids,
+                pacer,
+            };
+            let size = write(number, &mut queue);
+            self.consider_probe(now, numbered);
+            return size;
+        }
+        let size = write(number, out)?;
+        self.sent(now, numbered, size);
+        self.consider_probe(now, numbered && class != Class::Urgent);
+        Some(size)
+    }
+
+    /// The pacer, if a packet must wait.
+    fn waiting_room(&mut self, now: Instant, class: Class) -> Option<&mut Pacing> {
+        let target = self.target();
+        let pacing = self.pacing.as_mut()?;
+        if class == Class::Urgent {
+            return None;
+        }
+        if pacing.ending && pacing.pacer.is_empty() {
+            self.close();
+            return None;
+        }
+        let pacing = self.pacing.as_deref_mut()?;
+        let pacer = &mut pacing.pacer;
+        pacer.fill(now, target, pacing.prober.rate());
+        (!pacer.is_open() || !pacer.is_empty()).then_some(pacing)
+    }
+
+    fn consider_probe(&mut self, now: Instant, numbered: bool) {
+        if !numbered || self.pacing.is_none() {
+            return;
+        }
+        let at = self.micros(now);
+        let estimate = self.estimate().map(|bits| bits as f64);
+        let sent = self
+            .estimator
+            .as_ref()
+            .and_then(|estimator| estimator.sent.last);
+        if let Some(pacing) = &mut self.pacing {
+            let waiting = pacing.pacer.waiting_bytes();
+            pacing.prober.begin(at, estimate, sent, waiting);
+        }
+    }
+
+    /// What there is to do for the pacer now.
+    pub(super) fn turn(&mut self, now: Instant) -> Turn {
+        let target = self.target();
+        let Some(pacing) = &mut self.pacing else {
+            return Turn::Rest;
+        };
+        pacing.pacer.fill(now, target, pacing.prober.rate());
+        if !pacing.pacer.is_open() {
+            Turn::Rest
+        } else if !pacing.pacer.is_empty() {
+            Turn::Release
+        } else if pacing.prober.rate().is_some() {
+            Turn::Pad
+        } else {
+            Turn::Rest
+        }
+    }
+
+    /// Sends the packet whose turn it is.
+    pub(super) fn release(&mut self, now: Instant, send_time: [u8; 3], out: &mut dyn PacketWriter) {
+        let number = self.packets.next_number();
+        let packet = self.pacing.as_mut().and_then(|pacing| pacing.pacer.pop());
+        let Some(mut packet) = packet else { return };
+        let (header, payload) = packet.finish(number, send_time);
+        let size = header.len() + payload.len();
+        if out.write_rtp(header, payload).is_some() {
+            self.sent(now, packet.is_numbered(), size);
+        }
+    }
+
+    /// There is nothing to pad with.
+    pub(super) fn starve(&mut self, now: Instant) {
+        let at = self.micros(now);
+        if let Some(pacing) = &mut self.pacing {
+            pacing.prober.starve(at);
+        }
+    }
+
+    /// When [`Self::turn`] has work.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let pacing = self.pacing.as_ref()?;
+        let busy = !pacing.pacer.is_empty() || pacing.prober.rate().is_some();
+        busy.then(|| pacing.pacer.opens())
+    }
+
+    /// Packets that found no room to wait in.
+    pub(super) fn paced_out(&self) -> u64 {
+        self.paced_out
+            + self
+                .pacing
+                .as_ref()
+                .map_or(0, |pacing| pacing.pacer.dropped)
+    }
+
+    /// What bursts are spread by, in bits per second.
+    fn target(&self) -> f64 {
+        self.estimate().map_or(rate::START_RATE, |bits| bits as f64)
+    }
+
+    /// A packet was sent, with the next number if `numbered`.
+    fn sent(&mut self, now: Instant, numbered: bool, size: usize) {
         self.bytes += size as u64;
+        let at = self.micros(now);
+        let mut probe = 0;
+        if let Some(pacing) = &mut self.pacing {
+            pacing.pacer.spend(size);
+            if numbered {
+                probe = pacing.prober.id();
+                pacing.prober.sent(at, size);
+            }
+        }
         if numbered {
-            let at = self.micros(now) as u64;
-            self.packets.push(at, size, 0);
+            self.packets.push(at as u64, size, probe);
         }
     }
 
@@ -168,6 +388,7 @@ impl Bandwidth {
             .estimator
             .get_or_insert_with(|| Box::new(Estimator::new()));
         let packets = &mut self.packets;
+        let mut prober = self.pacing.as_mut().map(|pacing| &mut pacing.prober);
         let mut newest: Option<i64> = None;
         feedback.walk(&mut estimator.clock, |told| match told {
             Told::Arrived {
@@ -181,6 +402,11 @@ impl Bandwidth {
                 estimator.loss.arrived(packet.was_lost);
                 estimator.acknowledged.arrived(arrival, packet.size);
                 estimator.delay.arrived(packet.sent, arrival);
+                if packet.probe != 0
+                    && let Some(prober) = &mut prober
+                {
+                    prober.arrived(packet.probe, packet.sent, arrival, packet.size);
+                }
             }
             Told::Missing { first, count } => {
                 for number in packets.remembered(first, count) {
@@ -208,6 +434,11 @@ impl Bandwidth {
                 round_trip: round_trip.unwrap_or(DEFAULT_ROUND_TRIP),
             },
         );
+        let carried = prober.and_then(|prober| prober.judge(at));
+        if let Some(carried) = carried.filter(|_| estimator.delay.usage() != Usage::Over) {
+            estimator.known = true;
+            estimator.rate.probed(at, carried);
+        }
         Some(())
     }
 

@@ -166,6 +166,15 @@ impl RateControl {
         }
     }
 
+    /// A probe arrived at this rate: the path takes it.
+    pub(super) fn probed(&mut self, now: i64, rate: f64) {
+        if rate > self.rate {
+            self.set(rate);
+            self.capacity.forget_below(rate);
+            self.grown = Some(now);
+        }
+    }
+
     /// Nothing is heard from the peer although packets are sent.
     pub(super) fn unheard(&mut self, now: i64) {
         self.set(self.rate * DECREASE);

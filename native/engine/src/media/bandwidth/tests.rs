@@ -7,6 +7,7 @@
 )]
 
 mod hostile;
+mod pacing;
 mod path;
 mod rates;
 

@@ -122,7 +122,7 @@ proptest! {
             for _ in 0..packets {
                 bandwidth.sent(now, true, 1200);
             }
-            let base = bandwidth.next_number().wrapping_sub(base % 300);
+            let base = bandwidth.packets.next_number().wrapping_sub(base % 300);
             let _ = bandwidth.feedback(now, &body(base, count % 300, reference, &rest), None);
             let mut random = rest;
             random.resize(40, 1);
@@ -142,7 +142,7 @@ proptest! {
         let mut bandwidth = Bandwidth::new(epoch);
         let mut now = epoch;
         for second in 0..60u32 {
-            let base = bandwidth.next_number();
+            let base = bandwidth.packets.next_number();
             for _ in 0..100 {
                 now += Duration::from_millis(10);
                 bandwidth.sent(now, true, 1250);

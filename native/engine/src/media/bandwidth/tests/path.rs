@@ -1,6 +1,8 @@
 //! A bottleneck and the flows that share it.
 
 use super::*;
+use crate::media::ReceivedRtp;
+use crate::media::header::{ElementList, Fields, HeaderBuffer};
 use crate::media::twcc::ArrivalLog;
 use rtc_shared::marshal::Marshal;
 use std::collections::BTreeMap;
@@ -68,6 +70,27 @@ impl Random {
     }
 }
 
+const TWCC: u8 = 3;
+
+/// The packets that left: number, size, and when they were handed over, in milliseconds.
+#[derive(Default)]
+struct Wire(Vec<(u16, usize, u32)>);
+
+impl PacketWriter for Wire {
+    fn write_rtp(&mut self, header: &[u8], payload: &[u8]) -> Option<usize> {
+        let parsed = ReceivedRtp::parse_header(header).unwrap();
+        let (_, number) = parsed.elements().find(|(id, _)| *id == TWCC).unwrap();
+        let size = header.len() + payload.len();
+        let number = u16::from_be_bytes(number.try_into().unwrap());
+        self.0.push((number, size, parsed.timestamp));
+        Some(size)
+    }
+
+    fn write_rtcp(&mut self, _packet: &[u8]) -> Option<usize> {
+        None
+    }
+}
+
 /// One sender of video and its receiver.
 pub(super) struct Flow {
     pub(super) bandwidth: Bandwidth,
@@ -78,6 +101,13 @@ pub(super) struct Flow {
     pub(super) most: u64,
     /// Sends as much whatever the estimate is.
     pub(super) stubborn: bool,
+    /// Has padding for probes.
+    pub(super) pads: bool,
+    /// Every so many frames comes a keyframe, of six times the size; 0 for none.
+    pub(super) keyframes: u64,
+    /// The longest that a packet waited to leave.
+    pub(super) waited: Duration,
+    frame: u64,
     next_frame: Duration,
 }
 
@@ -89,8 +119,74 @@ impl Flow {
             frames: 30,
             most: 50 * MBIT,
             stubborn: false,
+            pads: true,
+            keyframes: 0,
+            waited: Duration::ZERO,
+            frame: 0,
             next_frame: Duration::ZERO,
         }
+    }
+
+    fn pass(&mut self, now: Instant, class: Class, payload: usize, wire: &mut Wire) {
+        let ids = ExtensionIds {
+            twcc: TWCC,
+            ..ExtensionIds::default()
+        };
+        let timestamp = (now - self.bandwidth.epoch).as_millis() as u32;
+        let write = |number: Option<u16>, out: &mut dyn PacketWriter| {
+            let number = number.unwrap().to_be_bytes();
+            let mut elements = ElementList::new();
+            elements.push(TWCC, &number);
+            let fields = Fields {
+                marker: false,
+                payload_type: 96,
+                sequence_number: 0,
+                timestamp,
+                ssrc: 1,
+                padding: false,
+            };
+            let header = HeaderBuffer::write(fields, std::iter::empty(), &elements);
+            out.write_rtp(header.as_slice(), &vec![0; payload])
+        };
+        self.bandwidth.pass(now, class, ids, wire, write);
+    }
+
+    /// Serves the pacer.
+    fn pace(&mut self, now: Instant, wire: &mut Wire) {
+        loop {
+            match self.bandwidth.turn(now) {
+                Turn::Rest => return,
+                Turn::Release => self.bandwidth.release(now, [0; 3], wire),
+                Turn::Pad if self.pads => self.pass(now, Class::Urgent, 255, wire),
+                Turn::Pad => self.bandwidth.starve(now),
+            }
+        }
+    }
+
+    /// The sizes of a frame's packets, if one is due.
+    fn frame(&mut self, now: Duration, random: &mut Random) -> Vec<usize> {
+        if self.frames == 0 || now < self.next_frame {
+            return Vec::new();
+        }
+        let interval = Duration::from_micros(1_000_000 / self.frames);
+        if self.next_frame + interval < now {
+            // It was silent.
+            self.next_frame = now;
+        }
+        self.next_frame += interval;
+        self.frame += 1;
+        let mean = self.target() / 8 / self.frames;
+        // Frames of an encoder differ.
+        let mut left = (mean * (80 + random.below(41)) / 100).max(100) as usize;
+        if self.keyframes > 0 {
+            // The others are smaller by as much.
+            let is_key = self.frame % self.keyframes == 1;
+            left = left * self.keyframes as usize / (self.keyframes as usize + 5);
+            left *= if is_key { 6 } else { 1 };
+        }
+        let mut sizes = vec![1150; left / 1150];
+        sizes.extend((!left.is_multiple_of(1150)).then_some(left % 1150));
+        sizes
     }
 
     fn target(&self) -> u64 {
@@ -113,6 +209,8 @@ pub(super) struct Path {
     pub(super) link: Link,
     pub(super) flows: Vec<Flow>,
     pub(super) now: Duration,
+    /// Packets that the link lost.
+    pub(super) lost: u64,
     epoch: Instant,
     random: Random,
     flying: BTreeMap<(Duration, u64), Arriving>,
@@ -126,6 +224,7 @@ impl Path {
             link,
             flows: (0..flows).map(|_| Flow::new(epoch)).collect(),
             now: Duration::ZERO,
+            lost: 0,
             epoch,
             random: Random(7),
             flying: BTreeMap::new(),
@@ -211,27 +310,17 @@ impl Path {
             }
         }
         let flow = &mut self.flows[at];
-        if flow.frames == 0 || self.now < flow.next_frame {
-            return;
+        let mut wire = Wire::default();
+        for size in flow.frame(self.now, &mut self.random) {
+            flow.pass(now, Class::Media, size, &mut wire);
         }
-        let interval = Duration::from_micros(1_000_000 / flow.frames);
-        if flow.next_frame + interval < self.now {
-            // It was silent.
-            flow.next_frame = self.now;
-        }
-        flow.next_frame += interval;
-        let mean = flow.target() / 8 / flow.frames;
-        // Frames of an encoder differ.
-        let mut left = (mean * (80 + self.random.below(41)) / 100).max(100) as usize;
-        while left > 0 {
-            let size = left.min(1200);
-            left -= size;
-            let flow = &mut self.flows[at];
-            let number = flow.bandwidth.next_number();
-            flow.bandwidth.sent(now, true, size);
-            let arrival = self.link.pass(self.now, size, &mut self.random);
-            if let Some(arrival) = arrival {
-                self.fly(arrival, Arriving::Media { flow: at, number });
+        flow.pace(now, &mut wire);
+        for (number, size, handed_over) in wire.0 {
+            let waited = self.now - Duration::from_millis(u64::from(handed_over));
+            self.flows[at].waited = self.flows[at].waited.max(waited);
+            match self.link.pass(self.now, size, &mut self.random) {
+                Some(arrival) => self.fly(arrival, Arriving::Media { flow: at, number }),
+                None => self.lost += 1,
             }
         }
     }
