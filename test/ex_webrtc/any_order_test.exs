@@ -4,6 +4,8 @@ defmodule ExWebRTC.AnyOrderTest do
   use ExUnit.Case, async: true
   use ExWebRTC.Property
 
+  import ExWebRTC.Directions
+
   alias ExWebRTC.{MediaStreamTrack, PeerConnection, PerfectNegotiation, SessionDescription}
   alias ExWebRTC.PeerConnection.Configuration
   alias ExWebRTC.RTP.Packet
@@ -304,14 +306,14 @@ defmodule ExWebRTC.AnyOrderTest do
     assert ours.current_direction == reversed(theirs.current_direction)
     assert ours.current_direction == both(ours.direction, reversed(theirs.direction))
 
-    for {from, to} <- [{ours, theirs}, {theirs, ours}], sends?(from) do
+    for {from, to} <- [{ours, theirs}, {theirs, ours}], sends?(from.current_direction) do
       taken = for codec <- to.codecs, do: {codec.payload_type, codec.mime_type}
       assert {from.sender.codec.payload_type, from.sender.codec.mime_type} in taken
     end
   end
 
   defp check_flow(from, to, sending, receiving, speaks?) do
-    if sending.sender.track && sends?(sending) == speaks? do
+    if sending.sender.track && sends?(sending.current_direction) == speaks? do
       text = "#{sending.mid} of #{inspect(from)}"
       packet = Packet.new(text, sequence_number: 1, timestamp: 1)
       :ok = PeerConnection.send_rtp(from, sending.sender.track.id, packet)
@@ -336,24 +338,6 @@ defmodule ExWebRTC.AnyOrderTest do
     assert_receive {:ex_webrtc, ^other, {:data_channel, %{label: ^label, ref: theirs}}}, @timeout
     assert :ok = PeerConnection.send_data(pc, channel.ref, label)
     assert_receive {:ex_webrtc, ^other, {:data, ^theirs, ^label}}, @timeout
-  end
-
-  defp sends?(transceiver), do: transceiver.current_direction in [:sendrecv, :sendonly]
-
-  defp reversed(:sendonly), do: :recvonly
-  defp reversed(:recvonly), do: :sendonly
-  defp reversed(direction), do: direction
-
-  defp both(one, other) do
-    sends? = one in [:sendrecv, :sendonly] and other in [:sendrecv, :sendonly]
-    receives? = one in [:sendrecv, :recvonly] and other in [:sendrecv, :recvonly]
-
-    case {sends?, receives?} do
-      {true, true} -> :sendrecv
-      {true, false} -> :sendonly
-      {false, true} -> :recvonly
-      {false, false} -> :inactive
-    end
   end
 
   defp flush(pcs) do

@@ -93,6 +93,57 @@ window.peer = {
     return true;
   },
 
+  // The W3C's perfect negotiation. What is for the other side waits in the outbox for `signal`.
+  perfect({ polite }) {
+    Object.assign(this, { polite, outbox: [], makingOffer: false, ignoreOffer: false, collisions: 0 });
+    this.pc.onnegotiationneeded = async () => {
+      try {
+        this.makingOffer = true;
+        await this.pc.setLocalDescription();
+        this.outbox.push({ description: this.pc.localDescription.toJSON() });
+      } finally {
+        this.makingOffer = false;
+      }
+    };
+    this.pc.onicecandidate = ({ candidate }) => {
+      if (candidate?.candidate) this.outbox.push({ candidate: candidate.toJSON() });
+    };
+    return true;
+  },
+
+  async signal({ messages }) {
+    for (const { description, candidate } of messages) {
+      if (description) {
+        const collision = description.type === "offer" && (this.makingOffer || this.pc.signalingState !== "stable");
+        this.collisions += collision;
+        this.ignoreOffer = !this.polite && collision;
+        if (this.ignoreOffer) continue;
+        await this.pc.setRemoteDescription(description);
+        if (description.type === "offer") {
+          await this.pc.setLocalDescription();
+          this.outbox.push({ description: this.pc.localDescription.toJSON() });
+        }
+      } else {
+        await this.pc.addIceCandidate(candidate).catch(error => { if (!this.ignoreOffer) throw error; });
+      }
+    }
+    return this.outbox.splice(0);
+  },
+
+  transceivers() {
+    const live = this.pc.getTransceivers().filter(one => one.currentDirection !== "stopped");
+    const described = live.map(one => ({ mid: one.mid, kind: one.receiver.track.kind, direction: one.direction, current: one.currentDirection }));
+    return { transceivers: described, signaling: this.pc.signalingState, collisions: this.collisions };
+  },
+
+  wish({ kind, direction, stop }) {
+    const live = this.pc.getTransceivers().filter(one => !one.stopped && one.currentDirection !== "stopped");
+    if (stop) live.at(-1)?.stop();
+    else if (kind) this.pc.addTransceiver(kind, { direction });
+    else for (const one of live.slice(1)) one.direction = direction;
+    return true;
+  },
+
   // What it sends ends, what is underway arrives.
   async quiet() {
     for (const sender of this.pc.getSenders()) await sender.replaceTrack(null);

@@ -4,6 +4,8 @@ use super::sdp::{Extension, Section};
 use crate::w3c::Direction;
 use std::collections::BTreeMap;
 
+/// `urn:ietf:params:rtp-hdrext:sdes:mid` (RFC 9143 section 15).
+const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 /// `urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id` (RFC 8852).
 pub(super) const RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 /// `urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id` (RFC 8852).
@@ -41,11 +43,26 @@ impl ExtensionIds {
         if let Some((id, _)) = self.known.iter().find(|(_, known)| *known == uri) {
             return Some(*id);
         }
-        let id = ONE_BYTE_IDS
+        let id = own_id(uri)
+            .into_iter()
+            .chain(ONE_BYTE_IDS)
             .chain(TWO_BYTE_IDS)
             .find(|id| !self.known.contains_key(id))?;
         self.known.insert(id, uri.to_owned());
         Some(id)
+    }
+}
+
+/// The ids that we prefer. Chromium never offers one of these for another extension, and it must
+/// not: when glare makes it take an offer back and take ours, its transceivers keep the ids that
+/// they had offered, and then it refuses to offer them anew where ours mean something else.
+fn own_id(uri: &str) -> Option<u8> {
+    match uri {
+        MID_URI => Some(9),
+        RID_URI => Some(10),
+        REPAIRED_RID_URI => Some(11),
+        TRANSPORT_CC_URI => Some(12),
+        _ => None,
     }
 }
 

@@ -134,7 +134,7 @@ fn payload_types_and_extension_ids_follow_the_remote_offer_and_stay() {
     a.add_track(track(1, Kind::Video)).unwrap();
     let mut offer = a.create_offer(false).unwrap();
     a.set_local(None).unwrap();
-    offer.sdp = offer.sdp.replace("a=extmap:1 ", "a=extmap:9 ");
+    offer.sdp = offer.sdp.replace("a=extmap:9 ", "a=extmap:7 ");
     b.set_remote(offer).unwrap();
     b.set_local(None).unwrap();
     let section = &b.media_plan().sections[0];
@@ -143,7 +143,7 @@ fn payload_types_and_extension_ids_follow_the_remote_offer_and_stay() {
         120
     );
     assert_eq!(
-        section.extensions.get(&9).map(String::as_str),
+        section.extensions.get(&7).map(String::as_str),
         Some(MID_URI)
     );
     a.set_remote(b.current_local_description().unwrap())
@@ -154,7 +154,7 @@ fn payload_types_and_extension_ids_follow_the_remote_offer_and_stay() {
         .unwrap();
     let sdp = b.create_offer(false).unwrap().sdp;
     assert_eq!(lines(&sdp, "a=rtpmap:120 VP8/90000").len(), 2);
-    assert_eq!(lines(&sdp, &format!("a=extmap:9 {MID_URI}")).len(), 2);
+    assert_eq!(lines(&sdp, &format!("a=extmap:7 {MID_URI}")).len(), 2);
     assert!(
         lines(&sdp, "a=rtpmap:96 ")
             .iter()
@@ -290,5 +290,5 @@ fn the_negotiated_configuration_shows_ids_in_use() {
     let (audio, video, extensions) = b.negotiated_configuration();
     assert_eq!((audio[0].payload_type, video[0].payload_type), (111, 120));
     assert!(video.iter().any(|c| c.mime_type == "video/AV1"));
-    assert!(extensions.contains(&(1, MID_URI.to_owned())));
+    assert!(extensions.contains(&(9, MID_URI.to_owned())));
 }
