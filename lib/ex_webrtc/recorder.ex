@@ -34,7 +34,9 @@ defmodule ExWebRTC.Recorder do
   ## Loss
 
   A frame of which a packet is lost is left out. The stretches of the file where that was so are in the
-  manifest and in the file's tag `RTP_GAPS`, as `track:from-to` in milliseconds.
+  manifest and in the file's tag `RTP_GAPS`, as `track:from-to` in milliseconds. Browsers send keyframes
+  only when they are asked to, so that without one the picture stays broken after a loss: give the
+  recorder a way to ask, `request_keyframe: &PeerConnection.send_pli(pc, &1, &2)`.
 
   ## When the node dies
 
@@ -75,6 +77,8 @@ defmodule ExWebRTC.Recorder do
   - `latency`: milliseconds to wait for packets that are missing; default 200
   - `sync_wait`: milliseconds that a file waits for all of its tracks and their sender reports; default
     2,000
+  - `request_keyframe`: a function of a track id and a rid, called in the recorder, at most once a second
+    for each, when a loss or a missing beginning makes a keyframe of the sender needed; default none
   - `on_start`: called when the process starts, returns tracks as for `add_tracks/2`
   - `controlling_process`: who is told of files that cannot be written; default the process that
     starts the recorder
@@ -85,6 +89,8 @@ defmodule ExWebRTC.Recorder do
           | {:codecs, [RTPCodecParameters.t()]}
           | {:latency, non_neg_integer()}
           | {:sync_wait, non_neg_integer()}
+          | {:request_keyframe,
+             (MediaStreamTrack.id(), MediaStreamTrack.rid() | nil -> term()) | nil}
           | {:on_start, (() -> [track()])}
           | {:controlling_process, pid()}
 
@@ -366,9 +372,25 @@ defmodule ExWebRTC.Recorder do
 
   defp take({frames, timer, lane}, state, key) do
     if timer, do: Process.send_after(self(), {:jitter_buffer, key}, timer)
+    lane = request_keyframe(lane, frames, state, key)
     state = %{state | lanes: Map.put(state.lanes, key, lane)}
     number = state.homes[key]
     frames |> Enum.reduce(state, &put(&2, key, &1)) |> open_complete(number)
+  end
+
+  defp request_keyframe(lane, _frames, %{opts: %{request_keyframe: nil}}, _key), do: lane
+
+  defp request_keyframe(lane, frames, state, {track_id, rid} = key) do
+    begun? = state.outputs |> Map.fetch!(state.homes[key]) |> Output.shown?(key)
+
+    case Lane.request_keyframe(lane, frames, begun?) do
+      {true, lane} ->
+        state.opts.request_keyframe.(track_id, rid)
+        lane
+
+      {false, lane} ->
+        lane
+    end
   end
 
   defp put(state, key, timed) do

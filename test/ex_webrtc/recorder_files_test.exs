@@ -194,6 +194,42 @@ defmodule ExWebRTC.RecorderFilesTest do
     assert length(File.ls!(context.tmp_dir)) <= 17
   end
 
+  test "a keyframe is asked for when the beginning or a packet is missing", %{tmp_dir: directory} do
+    test = self()
+    ask = &send(test, {:keyframe, &1, &2})
+    recorder = start(directory, request_keyframe: ask)
+    video = MediaStreamTrack.new(:video)
+    {:ok, _manifest} = Recorder.add_tracks(recorder, [video])
+    {:ok, payloader} = Payloader.new(codec("video/VP8"))
+    {[interframe], _payloader} = Payloader.payload(payloader, <<0x11, 0, 0, "x">>)
+
+    packets =
+      for n <- 0..99,
+          do: {n * 40, %{interframe | sequence_number: n, timestamp: n * 3600}}
+
+    feed(recorder, video, Enum.take(packets, 10))
+    flow(recorder, video)
+    refute_received {:keyframe, _id, _rid}
+    # A second without a beginning, and another one.
+    feed(recorder, video, Enum.slice(packets, 10, 41))
+    :sys.get_state(recorder)
+    id = video.id
+    assert_received {:keyframe, ^id, nil}
+    assert_received {:keyframe, ^id, nil}
+    refute_received {:keyframe, _id, _rid}
+
+    # The keyframe; then all is well until a packet is lost.
+    [{at, key}] = vp8(1, 51)
+    feed(recorder, video, [{at, key}])
+    feed(recorder, video, Enum.slice(packets, 52, 30))
+    :sys.get_state(recorder)
+    refute_received {:keyframe, _id, _rid}
+    feed(recorder, video, Enum.slice(packets, 83, 10))
+    # The jitter buffer gives up on it.
+    assert_receive {:keyframe, ^id, nil}, 5000
+    {:ok, _manifest, nil} = Recorder.end_tracks(recorder, [video.id])
+  end
+
   test "timestamps that jump do not stretch the file", %{tmp_dir: directory} do
     recorder = start(directory)
     audio = MediaStreamTrack.new(:audio)

@@ -8,10 +8,14 @@ defmodule ExWebRTC.Recorder.Lane do
 
   @type t() :: %__MODULE__{}
 
+  # A sender that was asked takes a moment; each keyframe is many packets.
+  @keyframe_interval 1000
+
   # `payload_type` is that of the first packet. `arrival` is when the last packet came; `lost` is how
-  # much of the jitter buffer's count has been told as a gap.
+  # much of the jitter buffer's count has been told as a gap, `repaired` how much was lost when the last
+  # keyframe came or was asked for, `asked` when that was.
   @enforce_keys [:codec, :payload_type, :jitter_buffer, :depayloader, :timeline]
-  defstruct @enforce_keys ++ [arrival: nil, lost: 0, last_time: nil]
+  defstruct @enforce_keys ++ [arrival: nil, lost: 0, last_time: nil, asked: nil, repaired: 0]
 
   @typedoc "A frame, its time, and the time since which packets are missing before it, if any."
   @type timed() :: {Frame.t(), float(), gap :: float() | nil}
@@ -77,6 +81,28 @@ defmodule ExWebRTC.Recorder.Lane do
 
     {[{frame, time, gap}], %{lane | timeline: timeline, lost: lost, last_time: time}}
   end
+
+  @doc """
+  Whether the sender is to be asked for a keyframe now that these frames came: because of a loss since
+  the last one, or because the file still lacks one to begin with.
+  """
+  @spec request_keyframe(t(), [timed()], begun? :: boolean()) :: {boolean(), t()}
+  def request_keyframe(%{codec: codec, arrival: now} = lane, frames, begun?) do
+    lost = JitterBuffer.stats(lane.jitter_buffer).lost
+    keyframe? = Enum.any?(frames, fn {frame, _time, _gap} -> frame.keyframe? end)
+
+    cond do
+      not video?(codec) -> {false, lane}
+      keyframe? -> {false, %{lane | repaired: lost, asked: lane.asked || now}}
+      # The first one is probably on its way.
+      lane.asked == nil -> {false, %{lane | asked: now}}
+      begun? and lost == lane.repaired -> {false, lane}
+      now - lane.asked < @keyframe_interval -> {false, lane}
+      true -> {true, %{lane | repaired: lost, asked: now}}
+    end
+  end
+
+  defp video?(codec), do: String.starts_with?(String.downcase(codec.mime_type), "video/")
 
   @doc "Takes a sender report; see `Timeline.report/4`."
   @spec report(t(), map(), float() | nil) :: {float() | nil, t()}

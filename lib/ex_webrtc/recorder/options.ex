@@ -19,6 +19,7 @@ defmodule ExWebRTC.Recorder.Options do
         codecs: Codecs.audio(Codecs.audio_names()) ++ Codecs.video(Codecs.video_names()),
         latency: @default_latency,
         sync_wait: @default_sync_wait,
+        request_keyframe: nil,
         on_start: nil,
         controlling_process: self()
       )
@@ -43,6 +44,9 @@ defmodule ExWebRTC.Recorder.Options do
   end
 
   defp problem(:controlling_process, pid) when not is_pid(pid), do: "a pid"
+
+  defp problem(:request_keyframe, fun) when fun != nil and not is_function(fun, 2),
+    do: "a function of a track id and a rid"
 
   defp problem(:on_start, fun) when fun != nil and not is_function(fun, 0),
     do: "a function without arguments"

@@ -47,6 +47,10 @@ defmodule ExWebRTC.Recorder.Output do
   @spec waiting?(t()) :: boolean()
   def waiting?(output), do: output.writer == nil and not output.failed?
 
+  @doc "Whether the track has brought a frame that a file can begin with."
+  @spec shown?(t(), key()) :: boolean()
+  def shown?(output, key), do: is_map_key(output.tracks, key)
+
   @doc "Whether nothing more is needed to write the file than a decision."
   @spec complete?(t()) :: boolean()
   def complete?(output), do: Enum.all?(output.keys, &is_map_key(output.tracks, &1))

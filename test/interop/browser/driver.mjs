@@ -8,7 +8,10 @@
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { chromium } from "playwright-core";
-import * as scenarios from "./scenarios.mjs";
+import * as examples from "./examples.mjs";
+import * as calls from "./scenarios.mjs";
+
+const scenarios = { ...calls, ...examples };
 
 // No test waits longer for its scenario.
 const DEADLINE = 80_000;

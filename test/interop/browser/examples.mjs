@@ -1,0 +1,164 @@
+// The examples' pages as a person uses them. Each function returns what it saw.
+
+import { readFileSync } from "node:fs";
+
+const client = readFileSync(new URL("./client.js", import.meta.url), "utf8");
+
+async function open(page, base) {
+  await page.goto(base);
+  // `until` and its like.
+  await page.evaluate(client);
+}
+
+export async function exampleEcho({ page, base }) {
+  await open(page, base);
+  await page.click("#start");
+  await page.locator("#words:enabled").waitFor({ timeout: 15000 });
+  await page.fill("#words", "Hello, Elixir!");
+  await page.press("#words", "Enter");
+  return page.evaluate(async () => {
+    await until(() => back.currentTime > 2 && back.videoWidth > 0 && answer.value);
+    return { width: back.videoWidth, time: back.currentTime, answer: answer.value };
+  });
+}
+
+export async function exampleChat({ page, context, base }) {
+  const pages = [page, await context.newPage(), await context.newPage()];
+  for (const [n, one] of pages.entries()) {
+    await one.goto(base);
+    await one.locator("#words:enabled").waitFor({ timeout: 15000 });
+    await one.fill("#name", `Browser ${n}`);
+  }
+  for (const one of pages) {
+    await one.fill("#words", "hello");
+    await one.press("#words", "Enter");
+    await one.locator("#said li").nth(pages.indexOf(one)).waitFor({ timeout: 5000 });
+  }
+  for (const one of pages) await one.locator("#said li").nth(2).waitFor({ timeout: 5000 });
+  return { said: await Promise.all(pages.map(one => one.locator("#said li").allInnerTexts())) };
+}
+
+// What the browser decodes, of as many frames and packets as asked for.
+async function watch(page, { frames, audioPackets }) {
+  return page.evaluate(async ({ frames, audioPackets }) => {
+    const look = async () => {
+      const report = [...(await pc.getStats()).values()];
+      const of = kind => report.find(one => one.type === "inbound-rtp" && one.kind === kind) ?? {};
+      const [audio, video] = [of("audio"), of("video")];
+      const codec = one => report.find(other => other.id === one.codecId)?.mimeType ?? null;
+      return {
+        videoCodec: codec(video), audioCodec: codec(audio),
+        frames: video.framesDecoded ?? 0, dropped: video.framesDropped ?? 0,
+        keyframes: video.keyFramesDecoded ?? 0, width: video.frameWidth ?? 0, height: video.frameHeight ?? 0,
+        lost: (video.packetsLost ?? 0) + (audio.packetsLost ?? 0), asked: video.pliCount ?? 0,
+        audioPackets: audio.packetsReceived ?? 0, energy: audio.totalAudioEnergy ?? 0,
+        samples: audio.totalSamplesReceived ?? 0, concealed: audio.concealedSamples ?? 0,
+        silent: audio.silentConcealedSamples ?? 0,
+      };
+    };
+    let seen;
+    await until(async () => {
+      seen = await look();
+      return seen.frames >= frames && seen.audioPackets >= audioPackets;
+    }, 30000);
+    return seen;
+  }, { frames, audioPackets });
+}
+
+export async function examplePlay({ page, base, options }) {
+  await open(page, base);
+  await page.click("#start");
+  return watch(page, options);
+}
+
+export async function exampleRecord({ page, base, options }) {
+  await open(page, base);
+  await page.selectOption("#codec", options.codec);
+  await page.click("#start");
+  await page.locator("#finish:enabled").waitFor({ timeout: 15000 });
+  const sent = await page.evaluate(async seconds => {
+    await until(() => pc.connectionState === "connected");
+    await wait(seconds * 1000);
+    const report = [...(await pc.getStats()).values()];
+    return report.filter(one => one.type === "outbound-rtp").map(one => ({
+      kind: one.kind, packets: one.packetsSent, frames: one.framesSent ?? null,
+      codec: report.find(other => other.id === one.codecId)?.mimeType,
+    }));
+  }, options.seconds);
+  await page.click("#finish");
+  await page.locator("#finish:disabled").waitFor({ timeout: 5000 });
+  return { sent };
+}
+
+export async function exampleDTMF({ page, base, options }) {
+  await open(page, base);
+  await page.click("#start");
+  await page.evaluate(() => until(() => window.pc?.connectionState === "connected"));
+  for (const key of options.keys) await page.getByRole("button", { name: key, exact: true }).click();
+  return page.evaluate(async keys => {
+    await until(() => heard.value.length >= keys.length, 15000);
+    return { heard: heard.value };
+  }, options.keys);
+}
+
+export async function exampleFeed({ page, base, options }) {
+  await open(page, base);
+  await page.click("#start");
+  return watch(page, options);
+}
+
+export async function exampleSnapshot({ page, base }) {
+  await open(page, base);
+  await page.click("#start");
+  await page.locator("#take:enabled").waitFor({ timeout: 15000 });
+  // The picture is of the encoder's full size only after its first seconds.
+  return page.evaluate(async () => {
+    await until(async () => [...(await pc.getStats()).values()].some(one => one.type === "outbound-rtp" && one.framesSent > 15));
+    take.click();
+    await until(() => picture.naturalWidth > 0, 15000);
+    return { width: picture.naturalWidth, height: picture.naturalHeight };
+  });
+}
+
+// A file as a player of the browser has it: how long, how large, and where seeking goes.
+export async function videoFile({ page, base, options }) {
+  await page.goto(base + "/client.js");
+  await page.setContent('<input type="file" id="file"><video id="video" muted></video>');
+  await page.setInputFiles("#file", options.path);
+  await page.evaluate(client);
+  return page.evaluate(async ({ seeks }) => {
+    const done = (name, ms = 10000) => new Promise((resolve, reject) => {
+      video.addEventListener(name, resolve, { once: true });
+      video.addEventListener("error", () => reject(new Error(video.error.message)), { once: true });
+      setTimeout(() => reject(new Error(`no ${name}`)), ms);
+    });
+    const ready = done("canplay");
+    video.src = URL.createObjectURL(file.files[0]);
+    await ready;
+    const picture = () => {
+      const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
+      const context = canvas.getContext("2d");
+      context.drawImage(video, 0, 0, 32, 32);
+      return context.getImageData(0, 0, 32, 32).data.join();
+    };
+    const pictures = [];
+    const times = [];
+    for (const at of seeks) {
+      const seeked = done("seeked");
+      video.currentTime = at * video.duration;
+      await seeked;
+      times.push(video.currentTime);
+      pictures.push(picture());
+    }
+    const ended = done("ended", 30000);
+    video.currentTime = 0;
+    video.playbackRate = 4;
+    await video.play();
+    await ended;
+    const quality = video.getVideoPlaybackQuality();
+    return {
+      duration: video.duration, width: video.videoWidth, height: video.videoHeight, times,
+      different: new Set(pictures).size, frames: quality.totalVideoFrames, corrupted: quality.corruptedVideoFrames ?? 0,
+    };
+  }, { seeks: options.seeks });
+}
