@@ -30,6 +30,22 @@ defmodule ExWebRTC.Native do
   @spec start(map()) :: :ok | {:error, String.t()}
   def start(_options), do: not_loaded()
 
+  @doc """
+  Opens a UDP port (any without a number) on these addresses (those of this host without), or joins
+  those who have it open. The reference goes into the configuration of one connection.
+  """
+  @spec share_port(:inet.port_number() | nil, [:inet.ip_address()] | nil) ::
+          {:ok, reference()} | {:error, :inet.posix() | String.t()}
+  def share_port(_port, _addresses), do: not_loaded()
+
+  @doc "Gives back what `share_port/2` gave, where no connection has come of it."
+  @spec unshare_port(reference()) :: :ok
+  def unshare_port(_share), do: not_loaded()
+
+  @doc "What the ports that connections share have seen."
+  @spec shared_ports() :: [map()]
+  def shared_ports, do: not_loaded()
+
   @doc "Opens a connection that lives as long as `owner`. Events go to `controller`."
   @spec open(map(), pid(), pid()) :: {:ok, handle()} | {:error, atom()}
   def open(_configuration, _owner, _controller), do: not_loaded()

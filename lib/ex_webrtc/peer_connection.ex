@@ -62,17 +62,24 @@ defmodule ExWebRTC.PeerConnection do
   """
   @spec start(Configuration.options(), GenServer.options()) :: GenServer.on_start()
   def start(pc_opts \\ [], gen_server_opts \\ []),
-    do: GenServer.start(Server, Configuration.parse!(pc_opts, self()), gen_server_opts)
+    do: Server.start(&GenServer.start/3, Configuration.parse!(pc_opts, self()), gen_server_opts)
 
   @doc """
   Starts a connection.
 
   The options are described in `ExWebRTC.PeerConnection.Configuration`; a wrong one raises
   `ArgumentError` here. `gen_server_opts` are those of `GenServer.start_link/3`, such as `:name`.
+
+  Errors, besides those of `GenServer.start_link/3`: `{:ice_udp_mux, port, reason}` when the port of
+  that option cannot be opened. `reason` is `:eaddrinuse` where another program has it, `:eacces`
+  where this one may not, `:eaddrnotavail` where `ice_ip_filter` leaves no address, or what the
+  system says. No process was started then.
   """
   @spec start_link(Configuration.options(), GenServer.options()) :: GenServer.on_start()
-  def start_link(pc_opts \\ [], gen_server_opts \\ []),
-    do: GenServer.start_link(Server, Configuration.parse!(pc_opts, self()), gen_server_opts)
+  def start_link(pc_opts \\ [], gen_server_opts \\ []) do
+    configuration = Configuration.parse!(pc_opts, self())
+    Server.start(&GenServer.start_link/3, configuration, gen_server_opts)
+  end
 
   @doc """
   Sends messages to another process from here on.

@@ -34,6 +34,8 @@ defmodule ExWebRTC.Native.ArgumentsTest do
     send_large_data: 4,
     send_large_data_sync: 5,
     buffered_amount: 1,
+    share_port: 2,
+    unshare_port: 1,
     random_bytes: 1
   ]
 
@@ -68,6 +70,23 @@ defmodule ExWebRTC.Native.ArgumentsTest do
 
   test "start" do
     for wrong <- @wrong, do: assert_badarg(fn -> Native.start(wrong) end)
+  end
+
+  test "shared ports" do
+    for wrong <- @wrong -- [nil], do: assert_badarg(fn -> Native.share_port(wrong, nil) end)
+    for wrong <- [0, 65_536], do: assert_badarg(fn -> Native.share_port(wrong, nil) end)
+
+    for wrong <- (@wrong -- [nil, []]) ++ [[{1, 2, 3}], [{1, 2, 3, 256}]],
+        do: assert_badarg(fn -> Native.share_port(nil, wrong) end)
+
+    for wrong <- [make_ref() | @wrong], do: assert_badarg(fn -> Native.unshare_port(wrong) end)
+  end
+
+  test "a share is good for one connection", %{configuration: configuration} do
+    {:ok, share} = Native.share_port(nil, [{127, 0, 0, 1}])
+    configuration = %{configuration | udp_mux: share}
+    assert {:ok, _handle} = Native.open(configuration, self(), self())
+    assert_badarg(fn -> Native.open(configuration, self(), self()) end)
   end
 
   test "handles: anything else, and a reference that is none, is refused" do

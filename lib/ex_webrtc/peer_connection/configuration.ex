@@ -30,6 +30,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     host_to_srflx_ip_mapper: quote(do: (:inet.ip_address() -> :inet.ip_address() | nil) | nil),
     ice_lite: quote(do: boolean()),
     ice_tcp: quote(do: boolean() | :active | :passive),
+    ice_udp_mux: quote(do: :inet.port_number() | true | nil),
     audio_codecs: quote(do: [RTPCodecParameters.t()]),
     video_codecs: quote(do: [RTPCodecParameters.t()]),
     features: quote(do: [feature()]),
@@ -123,6 +124,13 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     listens on each address of this host, on a port of `ice_port_range`, and lets peers connect, as
     browsers do; `:active` connects to peers that listen; `true` is both. UDP is preferred where
     both work. With `ice_lite`, only `:passive`. Default `false`.
+  - `ice_udp_mux`: a UDP port, and all connections of this node with the same one share it, on each
+    address of this host. `true` is a free port that is chosen once, for all that say `true`. A port
+    that another program has is an error of the start, see
+    `ExWebRTC.PeerConnection.start_link/2`. It is open as long as a connection uses it. Connections
+    are told apart by ICE: two between the same two ports cannot be, so peers must not share their
+    port in turn. Relayed candidates over UDP and `ice_tcp` need ports of their own, of
+    `ice_port_range`. See `ExWebRTC.UDPMux`. Default `nil`: a port for each connection.
   - `audio_codecs`, `video_codecs`: what to offer and accept, preferred first: structs or names, not
     mixed. RTX is added by `features`. Default `default_audio_codecs/0` and
     `default_video_codecs/0`.

@@ -13,18 +13,36 @@ defmodule ExWebRTC.PeerConnection.Server do
 
   require Logger
 
-  alias ExWebRTC.{Cluster, Handles, Native}
+  alias ExWebRTC.{Cluster, Handles, Native, UDPMux}
   alias ExWebRTC.PeerConnection.{Client, Configuration, Controller, Requests}
 
   @enforce_keys [:handle, :configuration, :controller, :requests]
   defstruct @enforce_keys ++ [closed?: false]
 
+  @doc "Starts the process with `GenServer.start/3` or `GenServer.start_link/3`."
+  @spec start((module(), term(), keyword() -> GenServer.on_start()), Configuration.t(), keyword()) ::
+          GenServer.on_start()
+  def start(start, configuration, gen_server_opts) do
+    with {:ok, share} <- UDPMux.join(configuration) do
+      case start.(__MODULE__, {configuration, share}, gen_server_opts) do
+        {:ok, pid} ->
+          {:ok, pid}
+
+        not_started ->
+          UDPMux.leave(share)
+          not_started
+      end
+    end
+  end
+
   @impl true
-  def init(%Configuration{} = configuration) do
+  def init({%Configuration{} = configuration, share}) do
     dest = configuration.controlling_process
     destination = Controller.native_destination(dest)
 
-    case Native.open(native(configuration), self(), destination) do
+    native = %{native(configuration) | udp_mux: share}
+
+    case Native.open(native, self(), destination) do
       {:ok, handle} ->
         {:ok, _registry} = Registry.register(ExWebRTC.Registry, self(), self())
         :ok = Cluster.join()

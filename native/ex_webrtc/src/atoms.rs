@@ -204,8 +204,18 @@ rustler::atoms! {
     message_too_large,
     sdp_validation,
     twcc,
+    udp_mux,
     urls,
     username,
+
+    // Shared ports, and why one cannot be had.
+    connections,
+    received,
+    handed_over,
+    dropped,
+    eaddrinuse,
+    eaddrnotavail,
+    eacces,
 
     // Options of `start`.
     log_to,

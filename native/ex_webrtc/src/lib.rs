@@ -7,6 +7,7 @@
 //! | [`resource`] | the handle of a connection and the `ref` of a data channel |
 //! | [`mailbox`] | the only code that sends to the BEAM |
 //! | [`logger`] | what the native side logs, for `Logger` |
+//! | [`shared_port`] | UDP ports that connections share |
 //! | [`terms`] | how each type looks as a term, both ways |
 //! | [`atoms`] | every atom that is not a state or an error |
 //!
@@ -22,6 +23,7 @@ mod logger;
 mod mailbox;
 mod nifs;
 mod resource;
+mod shared_port;
 mod terms;
 
 /// Of this library alone: the BEAM has its own.

@@ -27,6 +27,11 @@ struct Native {
     modules: Modules,
 }
 
+/// The runtime, once it was started.
+pub fn runtime() -> Option<&'static Runtime<Mailbox>> {
+    NATIVE.get().map(|native| &native.runtime)
+}
+
 /// Starts the shards. A second start, after the application was restarted, finds them running
 /// and keeps the options of the first, except for the process that is told what is logged.
 #[rustler::nif(schedule = "DirtyIo")]
@@ -73,7 +78,11 @@ fn open<'a>(
         decoded.rtp_batch_size,
         native.modules,
     );
-    let Ok(connection) = native.runtime.open(decoded.config, mailbox) else {
+    let opened = match decoded.udp_mux {
+        Some(lease) => native.runtime.open_on(lease, decoded.config, mailbox),
+        None => native.runtime.open(decoded.config, mailbox),
+    };
+    let Ok(connection) = opened else {
         return Ok(error::error_term(env, Reason::Internal));
     };
     let handle = ResourceArc::new(Handle { connection, number });

@@ -12,7 +12,8 @@ defmodule ExWebRTC.PeerConnection.Configuration.Engine do
 
   @doc """
   The map that `ExWebRTC.Native.open/3` takes: keys as the fields of `engine::config::Config`.
-  `host_addresses` comes from `Configuration.host_addresses/2`, as it needs the interfaces of now.
+  `host_addresses` comes from `Configuration.host_addresses/2`, as it needs the interfaces of now,
+  and `udp_mux` from `ExWebRTC.UDPMux.join/1`.
   """
   @spec to_native(Configuration.t()) :: map()
   def to_native(%Configuration{} = config) do
@@ -41,7 +42,8 @@ defmodule ExWebRTC.PeerConnection.Configuration.Engine do
       data_types: config.data_types,
       deliver_rtp: config.rtp_delivery != :none,
       rtp_batch_size: batch_size(config.rtp_delivery),
-      certificate_pem: List.first(config.certificates)
+      certificate_pem: List.first(config.certificates),
+      udp_mux: nil
     }
   end
 

@@ -83,6 +83,9 @@ defmodule ExWebRTC.PeerConnection.Configuration.Options do
     )
   end
 
+  defp parse_option(:ice_udp_mux, value),
+    do: check(value in [nil, true] or value in 1..65_535, value, "a port in 1..65535, or true")
+
   defp parse_option(:ice_tcp, value), do: one_of(value, [true, false, :active, :passive])
 
   defp parse_option(name, value) when name in [:ice_aggressive_nomination, :ice_lite],

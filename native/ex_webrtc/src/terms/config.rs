@@ -2,7 +2,9 @@
 //! `%Configuration{}`. Every key is there; defaults live in Elixir.
 
 use crate::atoms;
+use crate::shared_port;
 use crate::terms::{codec, field, host_addresses, kind, list, member, number, optional, strings};
+use driver::PortLease;
 use engine::config::{Config, Features, Feedback, HeaderExtension, IceTcp, SrtpProfile};
 use engine::w3c::{DtlsRole, IceServer, IceTransportPolicy, SdpValidation};
 use rustler::{Error, NifResult, Term};
@@ -16,6 +18,8 @@ pub struct Decoded {
     pub data_types: bool,
     /// Packets in one message at most; `None`: a message for each.
     pub rtp_batch_size: Option<NonZeroUsize>,
+    /// The UDP port that it shares with others.
+    pub udp_mux: Option<PortLease>,
 }
 
 /// The configuration.
@@ -70,6 +74,8 @@ pub fn config(term: Term<'_>) -> NifResult<Decoded> {
         rtp_batch_size: optional(get(atoms::rtp_batch_size())?, |most| {
             NonZeroUsize::new(most.decode()?).ok_or(Error::BadArg)
         })?,
+        // The last one: a lease that was taken out is not put back.
+        udp_mux: optional(get(atoms::udp_mux())?, shared_port::lease)?,
     })
 }
 
