@@ -11,7 +11,7 @@ use engine::event::{Event, Warning};
 use engine::ids::TrackId;
 use engine::w3c::{
     ChannelState, ConnectionState, DataKind, DtlsRole, IceConnectionState, Kind, SdpType,
-    SessionDescription, SignalingState,
+    SignalingState,
 };
 use std::time::Duration;
 use world::{Link, World, channel_options, config, packet};
