@@ -3,7 +3,7 @@ defmodule ExWebRTC.Interop.NetworkTest do
   use ExUnit.Case, async: false
 
   alias ExWebRTC.{Mirror, NetworkNamespace, PeerConnection, Peers}
-  alias ExWebRTC.Interop.{Browser, Peer}
+  alias ExWebRTC.Interop.{Browser, Call, Peer}
 
   @moduletag :namespace
   @moduletag timeout: 120_000
@@ -24,6 +24,21 @@ defmodule ExWebRTC.Interop.NetworkTest do
       stats = PeerConnection.get_stats(pc)
       pair = stats[stats.transport.selected_candidate_pair_id]
       assert %{candidate_type: :prflx, address: {198, 18, _, 2}} = stats[pair.remote_candidate_id]
+    end
+  end
+
+  for transport <- [:udp, :tcp] do
+    test "video goes both ways where there is nothing but IPv6, over #{transport}", %{
+      namespace: namespace
+    } do
+      :ok = NetworkNamespace.only_ipv6(namespace)
+      if unquote(transport) == :tcp, do: :ok = NetworkNamespace.lose(namespace, 100)
+      filter = NetworkNamespace.ipv6_filter(namespace)
+      call = Call.connect(:chromium, :them, ice_tcp: true, ice_ip_filter: filter)
+      Call.assert_alive(call)
+
+      assert {%{address: {0xFD00, 0x198, _, 0, 0, 0, 0, 1}, protocol: unquote(transport)},
+              %{address: {0xFD00, 0x77, _, 0, 0, 0, 0, 2}}} = Call.selected(call.pc)
     end
   end
 

@@ -57,7 +57,7 @@ defmodule ExWebRTC.Interop.Call do
     received |> Enum.map(&(&1["framesDecoded"] || 0)) |> Enum.sum()
   end
 
-  defp decoded(%{kind: :aiortc} = peer), do: Peer.step(peer, :frames)["video"]
+  defp decoded(%{kind: :aiortc} = peer), do: Peer.step(peer, :state)["frames"]["video"]
 
   @doc "The candidates of the pair in use, ours and the peer's, as we know them."
   def selected(pc) do

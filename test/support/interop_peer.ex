@@ -15,7 +15,7 @@ defmodule ExWebRTC.Interop.Peer do
   @typedoc "A page's number, or the port of a Python process."
   @type t :: %__MODULE__{kind: :chromium | :aiortc, at: pos_integer() | port()}
 
-  @doc "Opens one; it goes with the test. Chromium needs a running `ExWebRTC.Interop.Browser`."
+  @doc "Opens one, with an `RTCConfiguration` under `:configuration`; it goes with the test. Chromium needs a running `ExWebRTC.Interop.Browser`."
   @spec open(:chromium | :aiortc, map()) :: t()
   def open(kind, options \\ %{})
 
@@ -27,11 +27,13 @@ defmodule ExWebRTC.Interop.Peer do
     peer
   end
 
-  def open(:aiortc, _options) do
+  def open(:aiortc, options) do
     port = Interop.python("driven.py", [])
     {:os_pid, pid} = Port.info(port, :os_pid)
     ExUnit.Callbacks.on_exit(fn -> System.cmd("kill", ["#{pid}"], stderr_to_stdout: true) end)
-    %__MODULE__{kind: :aiortc, at: port}
+    peer = %__MODULE__{kind: :aiortc, at: port}
+    true = step(peer, :open, Map.put_new(options, :configuration, %{}))
+    peer
   end
 
   # The browser ends before or after the test's other callbacks.

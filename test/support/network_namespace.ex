@@ -59,8 +59,8 @@ defmodule ExWebRTC.NetworkNamespace do
     ip(~w(-n #{there} route add default via 10.77.#{number}.1))
     run("ip", ~w(netns exec #{router} sysctl -qw net.ipv4.ip_forward=1))
 
-    nft(namespace, "add table ip loss")
-    nft(namespace, "add chain ip loss forward { type filter hook forward priority 10 ; }")
+    nft(namespace, "add table inet loss")
+    nft(namespace, "add chain inet loss forward { type filter hook forward priority 10 ; }")
     nft(namespace, "add table ip nat")
     nft(namespace, "add chain ip nat out { type nat hook postrouting priority 100 ; }")
   end
@@ -77,6 +77,29 @@ defmodule ExWebRTC.NetworkNamespace do
   @spec there(t()) :: String.t()
   def there(namespace), do: "10.77.#{namespace.number}.2"
 
+  @doc "Both sides have IPv6 addresses, and no others, from now on."
+  @spec only_ipv6(t()) :: :ok
+  def only_ipv6(%{number: number} = namespace) do
+    [there, router, link] = [name(namespace), router(namespace), link(namespace)]
+    {outer, inner} = {"fd00:198:#{number}:", "fd00:77:#{number}:"}
+    ip(~w(addr flush dev #{link}))
+    ip(~w(addr add #{outer}:1/64 dev #{link} nodad))
+    ip(~w(-n #{router} addr add #{outer}:2/64 dev out nodad))
+    ip(~w(-n #{router} addr add #{inner}:1/64 dev in nodad))
+    ip(~w(-n #{there} addr flush dev eth))
+    ip(~w(-n #{there} addr add #{inner}:2/64 dev eth nodad))
+    run("ip", ~w(netns exec #{router} sysctl -qw net.ipv6.conf.all.forwarding=1))
+    ip(~w(route add #{inner}:/64 via #{outer}:2))
+    ip(~w(-n #{there} route add default via #{inner}:1))
+  end
+
+  @doc "As `filter/1`, after `only_ipv6/1`."
+  @spec ipv6_filter(t()) :: (:inet.ip_address() -> boolean())
+  def ipv6_filter(namespace) do
+    here = {0xFD00, 0x198, String.to_integer("#{namespace.number}", 16), 0, 0, 0, 0, 1}
+    &(&1 == here)
+  end
+
   @doc "An `ice_ip_filter` that leaves only this side of the link."
   @spec filter(t()) :: (:inet.ip_address() -> boolean())
   def filter(namespace) do
@@ -91,9 +114,9 @@ defmodule ExWebRTC.NetworkNamespace do
   @doc "Of a hundred datagrams in either direction this many are lost from now on."
   @spec lose(t(), 0..100) :: :ok
   def lose(namespace, percent) do
-    nft(namespace, "flush chain ip loss forward")
+    nft(namespace, "flush chain inet loss forward")
     share = if percent < 100, do: "numgen random mod 100 < #{percent}"
-    rule = "add rule ip loss forward meta l4proto udp #{share} counter drop"
+    rule = "add rule inet loss forward meta l4proto udp #{share} counter drop"
     if percent > 0, do: nft(namespace, rule)
     :ok
   end

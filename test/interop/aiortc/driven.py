@@ -9,13 +9,29 @@ import json
 import sys
 import traceback
 
-from aiortc import RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc import (
+    RTCConfiguration,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+)
 from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 
 
 class Driven:
     def __init__(self):
-        self.pc = RTCPeerConnection()
+        self.start(RTCPeerConnection())
+
+    async def open(self, configuration):
+        servers = [RTCIceServer(**one) for one in configuration.get("iceServers", [])]
+        policy = RTCIceTransportPolicy(configuration.get("iceTransportPolicy", "all"))
+        self.start(RTCPeerConnection(RTCConfiguration(iceServers=servers, iceTransportPolicy=policy)))
+        return True
+
+    def start(self, pc):
+        self.pc = pc
         self.states = []
         self.channels = []
         self.heard = []
