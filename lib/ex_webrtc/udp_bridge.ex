@@ -162,16 +162,12 @@ defmodule ExWebRTC.UDPBridge do
 
   # The network may lose it, and so may a full buffer.
   defp transmit(:rtp, track, ip, port, packet) do
-    data = encode(%{packet | payload_type: track.codec.payload_type})
+    data = Packet.encode(%{packet | payload_type: track.codec.payload_type})
     _ = :gen_udp.send(track.rtp, ip, port, data)
   end
 
   defp transmit(:rtcp, track, ip, port, packets),
     do: :gen_udp.send(track.rtcp, ip, port + 1, RTCP.encode(packets))
-
-  defp encode(%Packet{} = packet), do: Packet.encode(packet)
-  # A struct of the application's own RTP library.
-  defp encode(%module{} = packet), do: module.encode(packet)
 
   @impl true
   def handle_info({:udp, socket, _ip, _port, data}, state) do

@@ -9,6 +9,12 @@ defmodule ExWebRTC.PacketStructsTest do
                PacketExchange.run(RTP.Packet, RTP.Packet.Extension, RTCP.PLI)
     end
 
+    @tag :tmp_dir
+    test "the toolkit has our structs", %{tmp_dir: directory} do
+      assert {[RTP.Packet], _frame, size} = PacketExchange.toolkit(directory)
+      assert size > 3_010
+    end
+
     test "RTCP packets of theirs are encoded like ours, parts included" do
       report = %{ssrc: 7, fraction_lost: 1, total_lost: 2, last_sequence_number: 3}
       report = Map.merge(report, %{jitter: 4, last_sr: 5, delay: 6})
@@ -40,7 +46,10 @@ defmodule ExWebRTC.PacketStructsTest do
   end
 
   # The modules would change what every other test receives: they are loaded in a VM of their own.
-  test "where ex_rtp and ex_rtcp are loaded when the application starts, packets are theirs" do
+  @tag :tmp_dir
+  test "where ex_rtp and ex_rtcp are loaded when the application starts, packets are theirs, in the " <>
+         "toolkit as well",
+       %{tmp_dir: directory} do
     vm = start_vm()
 
     _modules =
@@ -61,6 +70,10 @@ defmodule ExWebRTC.PacketStructsTest do
     assert Map.keys(rtp) == RTP.Packet.__struct__() |> Map.keys()
     assert %{__struct__: ExRTCP.Packet.PayloadFeedback.PLI, media_ssrc: media_ssrc} = pli
     assert media_ssrc == rtp.ssrc
+
+    assert {[ExRTP.Packet], frame, size} = call(vm, PacketExchange, :toolkit, [directory])
+    assert byte_size(frame) == 3_010
+    assert size > 3_010
   end
 
   defp start_vm do

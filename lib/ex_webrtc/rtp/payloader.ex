@@ -19,6 +19,7 @@ defmodule ExWebRTC.RTP.Payloader do
   """
 
   alias ExWebRTC.Media.AnnexB
+  alias ExWebRTC.PacketStructs
   alias ExWebRTC.RTP.{AV1, H264, H265, NALPackets, Packet, TelephoneEvent, VP8, VP9}
   alias ExWebRTC.RTPCodecParameters
 
@@ -28,10 +29,11 @@ defmodule ExWebRTC.RTP.Payloader do
             payload_type: 0..127,
             clock_rate: pos_integer(),
             max_payload_size: pos_integer(),
-            input: :frame | :annex_b | {:length_prefixed, 1..4}
+            input: :frame | :annex_b | {:length_prefixed, 1..4},
+            packet: struct()
           }
 
-  @enforce_keys [:module, :state, :payload_type, :clock_rate, :max_payload_size, :input]
+  @enforce_keys [:module, :state, :payload_type, :clock_rate, :max_payload_size, :input, :packet]
   defstruct @enforce_keys
 
   # Leaves room for the headers of IP, UDP, TURN, SRTP and extensions within the 1,280 bytes that
@@ -83,7 +85,8 @@ defmodule ExWebRTC.RTP.Payloader do
          payload_type: codec.payload_type,
          clock_rate: codec.clock_rate,
          max_payload_size: max_payload_size,
-         input: if(module in @nal_unit_formats, do: nal_units, else: :frame)
+         input: if(module in @nal_unit_formats, do: nal_units, else: :frame),
+         packet: template(codec.payload_type)
        }}
     else
       _none -> {:error, :no_payloader_for_codec}
@@ -99,28 +102,30 @@ defmodule ExWebRTC.RTP.Payloader do
   end
 
   @doc """
-  The packets of a frame, in the order to send them; of telephone-event, those of an event (see
+  The packets of a frame (`ExRTP.Packet` where the application has that package), in the order to send
+  them; of telephone-event, those of an event (see
   `ExWebRTC.RTP.TelephoneEvent`).
 
   Length-prefixed NAL units that are cut off raise `ArgumentError`.
   """
-  @spec payload(t(), binary() | TelephoneEvent.request()) :: {[Packet.t()], t()}
+  @spec payload(t(), binary() | TelephoneEvent.request()) ::
+          {[Packet.t() | struct()], t()}
   def payload(%__MODULE__{module: :whole_frame} = payloader, frame) when is_binary(frame),
-    do: {[packet(frame, payloader.payload_type, false)], payloader}
+    do: {[packet(frame, payloader.packet, false)], payloader}
 
   def payload(%__MODULE__{module: TelephoneEvent.Payloader} = payloader, event)
       when is_map(event) do
     [first | rest] = TelephoneEvent.Payloader.payload(event, payloader.clock_rate)
-    type = payloader.payload_type
+    template = payloader.packet
     # The marker says that an event begins (RFC 4733 section 2.2).
-    packets = [packet(first, type, true) | Enum.map(rest, &packet(&1, type, false))]
+    packets = [packet(first, template, true) | Enum.map(rest, &packet(&1, template, false))]
     {packets, payloader}
   end
 
   def payload(%__MODULE__{module: module} = payloader, frame) when is_binary(frame) do
     input = input(payloader.input, frame)
     {payloads, state} = module.payload(payloader.state, input, payloader.max_payload_size)
-    {packets(payloads, payloader.payload_type), %{payloader | state: state}}
+    {packets(payloads, payloader.packet), %{payloader | state: state}}
   end
 
   defp input(:frame, frame), do: frame
@@ -134,19 +139,23 @@ defmodule ExWebRTC.RTP.Payloader do
   end
 
   # The marker says that a video frame is complete.
-  defp packets([], _payload_type), do: []
-  defp packets([last], type), do: [packet(last, type, true)]
-  defp packets([payload | rest], type), do: [packet(payload, type, false) | packets(rest, type)]
+  defp packets([], _template), do: []
+  defp packets([last], template), do: [packet(last, template, true)]
 
-  defp packet(payload, payload_type, marker) do
-    %Packet{
-      payload: payload,
+  defp packets([payload | rest], template),
+    do: [packet(payload, template, false) | packets(rest, template)]
+
+  defp packet(payload, template, marker), do: %{template | payload: payload, marker: marker}
+
+  # What the packets of a connection are built as.
+  defp template(payload_type) do
+    struct!(PacketStructs.rtp_modules().packet,
+      payload: "",
       payload_type: payload_type,
-      marker: marker,
       sequence_number: 0,
       timestamp: 0,
       ssrc: 0
-    }
+    )
   end
 
   defp module("video/vp8"), do: {:ok, VP8.Payloader}
