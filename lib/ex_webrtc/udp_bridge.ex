@@ -33,7 +33,8 @@ defmodule ExWebRTC.UDPBridge do
   - `{:rtcp, track_id, packets}`: from the port above that of RTP (RFC 3550 section 11), or from the
     same port (RFC 5761)
 
-  What is neither is dropped. There is no encryption and no authentication: keep it on one machine or
+  What is neither is dropped, and so is what comes while that process has 10,000 messages to read. The
+  bridge stops with it. There is no encryption and no authentication: keep it on one machine or
   in a network that you trust. Sockets are bound to 127.0.0.1 unless `:ip` says otherwise.
   """
 
@@ -44,6 +45,11 @@ defmodule ExWebRTC.UDPBridge do
 
   # A burst of a keyframe must fit.
   @receive_buffer 2 * 1024 * 1024
+  # Datagrams between looks at how far the owner is behind, messages that it may be, and milliseconds
+  # until the next look. The kernel drops what does not fit its buffer.
+  @active 100
+  @max_owner_queue 10_000
+  @owner_pause 10
   # Pairs of ports to try where none was asked for.
   @attempts 50
 
@@ -94,6 +100,8 @@ defmodule ExWebRTC.UDPBridge do
 
   @impl true
   def init({opts, owner}) do
+    Process.monitor(owner)
+
     case open_all(opts.tracks, opts.ip, []) do
       {:ok, tracks} -> {:ok, %{owner: owner, ip: opts.ip, tracks: Map.new(tracks, &{&1.id, &1})}}
       {:error, reason} -> {:stop, reason}
@@ -138,7 +146,7 @@ defmodule ExWebRTC.UDPBridge do
 
   defp bind(ip, port) do
     family = if tuple_size(ip) == 8, do: :inet6, else: :inet
-    :gen_udp.open(port, [:binary, family, ip: ip, active: 100, recbuf: @receive_buffer])
+    :gen_udp.open(port, [:binary, family, ip: ip, active: @active, recbuf: @receive_buffer])
   end
 
   @impl true
@@ -180,11 +188,24 @@ defmodule ExWebRTC.UDPBridge do
   end
 
   def handle_info({:udp_passive, socket}, state) do
-    :inet.setopts(socket, active: 100)
+    if behind?(state.owner),
+      do: Process.send_after(self(), {:udp_passive, socket}, @owner_pause),
+      else: :inet.setopts(socket, active: @active)
+
     {:noreply, state}
   end
 
+  def handle_info({:DOWN, _monitor, :process, owner, _reason}, %{owner: owner} = state),
+    do: {:stop, :normal, state}
+
   def handle_info(_other, state), do: {:noreply, state}
+
+  defp behind?(owner) do
+    case Process.info(owner, :message_queue_len) do
+      {:message_queue_len, length} -> length > @max_owner_queue
+      nil -> false
+    end
+  end
 
   # Types 192 to 223 are RTCP (RFC 5761 section 4).
   defp decode(<<2::2, _::6, type, _rest::binary>> = data, id) when type in 192..223 do

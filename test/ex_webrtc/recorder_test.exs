@@ -14,7 +14,6 @@ defmodule ExWebRTC.RecorderTest do
   alias ExWebRTC.Media.{IVF, Opus}
   alias ExWebRTC.RTCP.SenderReport
   alias ExWebRTC.RTP.{Packet, Payloader}
-  alias ExWebRTC.UDPBridge
 
   @moduletag :tmp_dir
 
@@ -287,60 +286,6 @@ defmodule ExWebRTC.RecorderTest do
         assert Bitwise.band(b.sequence_number - a.sequence_number, 0xFFFF) == 1
         {:ok, samples} = Opus.samples(a.payload)
         assert Bitwise.band(b.timestamp - a.timestamp, 0xFFFFFFFF) == samples
-      end
-    end
-
-    test "ffmpeg receives what the bridge sends, and the bridge what ffmpeg sends", context do
-      source = FFmpeg.video!(context.tmp_dir, "video/VP8")
-
-      # In: ffmpeg sends at real-time pace.
-      {:ok, inward} = UDPBridge.start_link(tracks: [%{id: 1, codec: @vp8}])
-      %{1 => port} = UDPBridge.ports(inward)
-      assert UDPBridge.sdp(inward, :in) =~ "m=video #{port} RTP/AVP 96\r\n"
-
-      # Out: another program's port, found the same way.
-      {:ok, probe} = UDPBridge.start_link(tracks: [%{id: 0, codec: @vp8}])
-      %{0 => target} = UDPBridge.ports(probe)
-      :ok = GenServer.stop(probe)
-
-      {:ok, outward} =
-        UDPBridge.start_link(tracks: [%{id: 1, codec: @vp8, remote: {{127, 0, 0, 1}, target}}])
-
-      sdp = Path.join(context.tmp_dir, "stream.sdp")
-      File.write!(sdp, UDPBridge.sdp(outward))
-      received = Path.join(context.tmp_dir, "received.ivf")
-
-      receiver =
-        Task.async(fn ->
-          FFmpeg.run!(
-            ~w(-protocol_whitelist file,udp,rtp -i #{sdp} -c copy -frames:v 20 -f ivf #{received})
-          )
-        end)
-
-      sender =
-        Task.async(fn ->
-          FFmpeg.run!(~w(-re -stream_loop 3 -i #{source} -c copy -f rtp rtp://127.0.0.1:#{port}))
-        end)
-
-      relay(outward, receiver.ref)
-      assert {:ok, %IVF.Header{width: 160, height: 120}, _reader} = IVF.Reader.open(received)
-      Task.await(sender, 30_000)
-    end
-
-    defp relay(outward, done) do
-      receive do
-        {:ex_webrtc_udp, _bridge, {:rtp, id, packet}} ->
-          UDPBridge.send_rtp(outward, id, packet)
-          relay(outward, done)
-
-        {:ex_webrtc_udp, _bridge, {:rtcp, id, packets}} ->
-          UDPBridge.send_rtcp(outward, id, packets)
-          relay(outward, done)
-
-        {^done, _output} ->
-          Process.demonitor(done, [:flush])
-      after
-        30_000 -> flunk("ffmpeg received nothing")
       end
     end
   end
