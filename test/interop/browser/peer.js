@@ -18,7 +18,7 @@ window.peer = {
   show(track) {
     const element = document.createElement(track.kind);
     element.srcObject = new MediaStream([track]);
-    element.autoplay = element.muted = true;
+    element.autoplay = true;
     document.body.append(element);
     element.play().catch(() => {});
   },
