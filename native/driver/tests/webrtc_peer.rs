@@ -5,7 +5,7 @@ mod independent;
 mod support;
 
 use engine::command::Command;
-use engine::config::Config;
+use engine::config::{Config, IceTcp};
 use engine::event::Event;
 use engine::ids::TrackId;
 use engine::w3c::{
@@ -223,6 +223,32 @@ fn media_goes_both_ways_with_each_srtp_profile() {
             };
             let mut pair = Pair::connected(offerer, config(), settings);
             pair.exchange_media(10);
+        }
+    }
+}
+
+#[test]
+fn media_and_messages_go_over_tcp_whichever_side_connects() {
+    for (active, passive) in [(true, false), (false, true), (true, true)] {
+        for offerer in [Offerer::We, Offerer::They] {
+            let config = Config {
+                ice_tcp: IceTcp { active, passive },
+                ..config()
+            };
+            let settings = Settings {
+                over_tcp: true,
+                ..Settings::default()
+            };
+            let mut pair = Pair::new(config, settings);
+            let ours = pair.ours.create_channel("from us");
+            if offerer == Offerer::They {
+                pair.theirs.create_channel("from them");
+            }
+            pair.connect(offerer);
+            pair.exchange_media(20);
+            pair.ours.wait_until_open(&ours);
+            let theirs = pair.theirs.channel("from us");
+            exchange_messages(&mut pair, "from us", &ours, &theirs);
         }
     }
 }

@@ -25,8 +25,8 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState, Registry,
-    SrtpProtectionProfile, register_default_interceptors,
+    RTCIceCandidateInit, RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState,
+    Registry, SrtpProtectionProfile, register_default_interceptors,
 };
 
 /// Everything on one machine is there long before.
@@ -142,6 +142,8 @@ pub struct Settings {
     pub answering_role: Option<RTCDtlsRole>,
     /// The SRTP profiles they take; empty for their default.
     pub srtp: Vec<SrtpProtectionProfile>,
+    /// They speak TCP only.
+    pub over_tcp: bool,
 }
 
 /// One track of theirs.
@@ -178,18 +180,24 @@ impl Theirs {
         if !settings.srtp.is_empty() {
             setting = setting.with_srtp_protection_profiles(settings.srtp);
         }
+        let address = vec!["127.0.0.1:0".to_owned()];
         let connection = tokio.block_on(async {
             let mut media = MediaEngine::default();
             media.register_default_codecs().unwrap();
             let registry = register_default_interceptors(Registry::new(), &mut media).unwrap();
+            let builder = PeerConnectionBuilder::new();
+            let builder = if settings.over_tcp {
+                builder.with_tcp_addrs(address)
+            } else {
+                builder.with_udp_addrs(address)
+            };
             let connection: Arc<dyn PeerConnection> = Arc::new(
-                PeerConnectionBuilder::new()
+                builder
                     .with_media_engine(media)
                     .with_setting_engine(setting.build())
                     .with_interceptor_registry(registry)
                     .with_handler(handler)
                     .with_runtime(webrtc::runtime::default_runtime().unwrap())
-                    .with_udp_addrs(vec!["127.0.0.1:0".to_owned()])
                     .build()
                     .await
                     .unwrap(),
@@ -293,7 +301,9 @@ impl Theirs {
 
     /// The first answer, with all its candidates.
     pub fn answer(&mut self, offer: SessionDescription) -> SessionDescription {
+        let candidates = offer.sdp.clone();
         self.set_local_answer(offer);
+        self.trickle_tcp(&candidates);
         let sdp = self.gathered();
         let sdp_type = SdpType::Answer;
         SessionDescription { sdp_type, sdp }
@@ -329,9 +339,25 @@ impl Theirs {
     }
 
     pub fn accept(&mut self, answer: SessionDescription) {
-        let answer = RTCSessionDescription::answer(answer.sdp).unwrap();
-        self.run(self.connection.set_remote_description(answer))
+        let description = RTCSessionDescription::answer(answer.sdp.clone()).unwrap();
+        self.run(self.connection.set_remote_description(description))
             .unwrap();
+        self.trickle_tcp(&answer.sdp);
+    }
+
+    /// They connect only to candidates that come by themselves, not to those in descriptions.
+    fn trickle_tcp(&self, sdp: &str) {
+        let candidates = sdp.lines().filter_map(|line| line.strip_prefix("a="));
+        for candidate in candidates.filter(|it| it.ends_with("tcptype passive")) {
+            let candidate = RTCIceCandidateInit {
+                candidate: candidate.to_owned(),
+                sdp_mid: Some("0".to_owned()),
+                sdp_mline_index: Some(0),
+                ..RTCIceCandidateInit::default()
+            };
+            self.run(self.connection.add_ice_candidate(candidate))
+                .unwrap();
+        }
     }
 
     pub fn add_track(&mut self, kind: Kind, ssrc: u32) -> TheirTrack {
