@@ -52,6 +52,81 @@ defmodule ExWebRTC.NetworkTest do
     assert_received {:ex_webrtc, _pc, {:ice_candidate_error, %{url: ^url, error_code: 701}}}
   end
 
+  test "each URL that is of no use is an error of its own, and the others are used" do
+    # RFC 7064 has no query in the URLs of STUN; over TLS a server says nothing about UDP.
+    unusable = ["stun:127.0.0.1?transport=tcp", "stuns:127.0.0.1"]
+    gone = "stun:no-such-server.invalid:3478"
+    assert [_ | _] = candidates(ice_servers: [%{urls: unusable ++ [gone]}])
+
+    for url <- [gone | unusable] do
+      assert_received {:ex_webrtc, _pc, {:ice_candidate_error, %{url: ^url, error_code: 701}}}
+    end
+  end
+
+  describe "over TCP" do
+    test "candidates say who connects; only the listening ones have a port" do
+      types = fn value ->
+        lines = Enum.filter(candidates(ice_tcp: value, ice_ip_filter: &v4?/1), &(&1 =~ " tcp "))
+        lines |> Enum.map(&(&1 |> String.split(" ") |> List.last())) |> Enum.uniq() |> Enum.sort()
+      end
+
+      assert types.(false) == []
+      assert types.(:passive) == ["passive"]
+      assert types.(:active) == ["active"]
+      assert types.(true) == ["active", "passive"]
+
+      lines = Enum.filter(candidates(ice_tcp: true), &(&1 =~ "tcptype active"))
+      assert Enum.all?(lines, &(&1 =~ ~r/ 9 typ host tcptype active$/))
+    end
+
+    test "a lite side does not connect, and nobody is told of TCP where only relays may be used" do
+      refute Enum.any?(candidates(ice_tcp: true, ice_lite: true), &(&1 =~ "tcptype active"))
+      assert candidates(ice_tcp: true, ice_transport_policy: :relay) == []
+    end
+
+    test "two connections that are told of nothing else connect, and closing frees the port" do
+      {passive, active} = start([ice_tcp: :passive], ice_tcp: :active)
+      {:ok, channel} = PeerConnection.create_data_channel(passive, "chat")
+      ref = channel.ref
+      :ok = negotiate(passive, active)
+      address = trickle_tcp(passive, active)
+
+      for pc <- [passive, active],
+          do: assert_receive({:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 10_000)
+
+      assert_receive {:ex_webrtc, ^passive, {:data_channel_state_change, ^ref, :open}}, 5_000
+      :ok = PeerConnection.send_data(passive, ref, "over TCP")
+      assert_receive {:ex_webrtc, ^active, {:data, _ref, "over TCP"}}, 5_000
+
+      stats = PeerConnection.get_stats(active)
+      pair = stats[stats.transport.selected_candidate_pair_id]
+      assert %{protocol: :tcp, tcp_type: :active, port: 9} = stats[pair.local_candidate_id]
+      assert %{protocol: :tcp, tcp_type: :passive} = stats[pair.remote_candidate_id]
+
+      :ok = PeerConnection.close(passive)
+      {ip, port} = address
+      assert {:error, :econnrefused} = :gen_tcp.connect(ip, port, [])
+    end
+  end
+
+  # Passes on where the passive side listens, until it has told everything; the last of these.
+  defp trickle_tcp(passive, active) do
+    assert_receive {:ex_webrtc, ^passive, {:ice_gathering_state_change, :complete}}, 10_000
+    lines = Enum.filter(told(passive), &(&1 =~ "tcptype passive"))
+
+    for line <- lines,
+        do:
+          :ok =
+            PeerConnection.add_ice_candidate(active, %ExWebRTC.ICECandidate{
+              candidate: line,
+              sdp_mid: "0"
+            })
+
+    line = List.last(lines)
+    {:ok, ip} = line |> address() |> String.to_charlist() |> :inet.parse_address()
+    {ip, line |> String.split(" ") |> Enum.at(5) |> String.to_integer()}
+  end
+
   test "nothing of this host is told where only relays may be used" do
     assert candidates(ice_transport_policy: :relay) == []
   end

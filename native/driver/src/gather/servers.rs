@@ -40,14 +40,20 @@ pub fn servers(configured: &[IceServer]) -> (Vec<Server>, Vec<(String, String)>)
     let mut found = Vec::new();
     let mut unusable = Vec::new();
     for server in configured {
-        let urls = match server.urls() {
-            Ok(urls) => urls,
-            Err(error) => {
-                unusable.push((server.urls.join(" "), error.to_string()));
-                continue;
-            }
-        };
-        for (url, text) in urls.into_iter().zip(&server.urls) {
+        // One by one: a URL that is none must not take the others with it.
+        for text in &server.urls {
+            let alone = IceServer {
+                urls: vec![text.clone()],
+                ..server.clone()
+            };
+            let url = match alone.urls().map(|urls| urls.into_iter().next()) {
+                Ok(Some(url)) => url,
+                Ok(None) => continue,
+                Err(error) => {
+                    unusable.push((text.clone(), error.to_string()));
+                    continue;
+                }
+            };
             let turn = TurnServer {
                 url: text.clone(),
                 username: url.username,
