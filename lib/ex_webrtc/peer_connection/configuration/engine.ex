@@ -16,7 +16,7 @@ defmodule ExWebRTC.PeerConnection.Configuration.Engine do
   and `udp_mux` from `ExWebRTC.UDPMux.join/1`.
   """
   @spec to_native(Configuration.t()) :: map()
-  def to_native(%Configuration{} = config) do
+  def to_native(config) do
     %{
       ice_servers: Enum.map(config.ice_servers, &native_ice_server/1),
       ice_tls_ca_pem: config.ice_tls_ca_pem,
