@@ -325,7 +325,9 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   @doc false
   # The configuration with what negotiation made of it: codecs with the payload types and
   # extensions with the ids in use.
-  @spec negotiated(t(), [RTPCodecParameters.t()], [RTPCodecParameters.t()], [{1..255, String.t()}]) ::
+  @spec negotiated(t(), [RTPCodecParameters.t()], [RTPCodecParameters.t()], [
+          %{id: 1..255, uri: String.t()}
+        ]) ::
           t()
   def negotiated(%__MODULE__{} = config, audio_codecs, video_codecs, header_extensions) do
     %{

@@ -286,8 +286,10 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
   test "negotiated codecs and extension ids replace those of the options" do
     codec = %{@vp8 | payload_type: 120}
 
-    config =
-      Configuration.negotiated(parse(), [], [codec], [{4, @mid}, {10, @rid}, {3, "urn:other"}])
+    extensions =
+      for {id, uri} <- [{4, @mid}, {10, @rid}, {3, "urn:other"}], do: %{id: id, uri: uri}
+
+    config = Configuration.negotiated(parse(), [], [codec], extensions)
 
     assert %{audio_codecs: [], video_codecs: [^codec]} = config
     assert config.audio_extensions == [%{id: 4, uri: @mid}]

@@ -51,14 +51,14 @@ defmodule ExWebRTC.PeerConnection.Configuration.Engine do
   defp batch_size(_each_or_none), do: nil
 
   @doc "Those of the negotiated header extensions that are for m-lines of a kind."
-  @spec extensions_of(Configuration.t(), :audio | :video, [{1..255, String.t()}]) ::
+  @spec extensions_of(Configuration.t(), :audio | :video, [%{id: 1..255, uri: String.t()}]) ::
           [%{id: 1..255, uri: String.t()}]
   def extensions_of(config, kind, negotiated) do
     wanted = native_header_extensions(config)
 
-    for {id, uri} <- negotiated,
-        Enum.any?(wanted, &(&1.uri == uri and &1.kind in [nil, kind])),
-        do: %{id: id, uri: uri}
+    Enum.filter(negotiated, fn %{uri: uri} ->
+      Enum.any?(wanted, &(&1.uri == uri and &1.kind in [nil, kind]))
+    end)
   end
 
   defp native_ice_server(server) do
