@@ -58,6 +58,10 @@ defmodule ExWebRTC.Native do
   @spec set_controller(handle(), non_neg_integer(), pid()) :: outcome()
   def set_controller(_handle, _id, _controller), do: not_loaded()
 
+  @doc "Lets so many more messages with media or data go to the controlling process; `nil`: all."
+  @spec add_credit(handle(), pos_integer() | nil) :: :ok
+  def add_credit(_handle, _messages), do: not_loaded()
+
   @spec send_rtp(handle(), non_neg_integer(), map(), boolean()) :: outcome()
   def send_rtp(_handle, _track_id, _packet, _rtx?), do: not_loaded()
 

@@ -510,6 +510,36 @@ defmodule ExWebRTC.PeerConnection do
   def send_rtp(pc, packets) when is_list(packets), do: Client.send_rtp_batch(pc, packets, false)
 
   @doc """
+  Says how many messages with media or data the controlling process takes, as the option
+  `flow_control` does at the start: like `:inet.setopts(socket, active: n)`.
+
+  `{:active, n}` adds `n` to what is left of the messages asked for before, or begins to count.
+  Behind the last of them comes `:passive`; then `{:rtp, ...}`, `{:rtp_batch, ...}`, `{:rtcp, ...}` and
+  `{:data, ...}` wait for the next call, each such message counted as one, also a batch. All other
+  messages come in any case. `:none` ends the counting.
+
+      def handle_info({:ex_webrtc, pc, :passive}, state) do
+        :ok = PeerConnection.set_flow_control(pc, {:active, 100})
+        {:noreply, state}
+      end
+
+  What waits is bounded. Of media the newest 1,024 messages or 2 MiB are kept and the rest is
+  dropped, oldest first, and counted as `not_taken_packets` in `"media_drops"` of the statistics. Of
+  data nothing is lost: the receive window closes, so that the peer keeps what it sends, and opens
+  again. When both wait they take turns. What waits in a channel that the peer closes comes before
+  its `{:data_channel_state_change, ref, :closed}`.
+
+  Any process may call this. Never blocks.
+  """
+  @spec set_flow_control(peer_connection(), :none | {:active, pos_integer()}) :: :ok
+  def set_flow_control(pc, flow_control) do
+    case Configuration.Options.parse!(:flow_control, flow_control) do
+      {:active, messages} -> Client.add_credit(pc, messages)
+      :none -> Client.add_credit(pc, nil)
+    end
+  end
+
+  @doc """
   Asks the peer for a keyframe of a received track, of one layer where it is simulcast. Never blocks.
   """
   @spec send_pli(peer_connection(), MediaStreamTrack.id(), MediaStreamTrack.rid() | nil) :: :ok

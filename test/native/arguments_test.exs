@@ -25,6 +25,7 @@ defmodule ExWebRTC.Native.ArgumentsTest do
     open: 3,
     request: 3,
     set_controller: 3,
+    add_credit: 2,
     send_rtp: 4,
     send_rtp_batch: 3,
     send_pli: 3,

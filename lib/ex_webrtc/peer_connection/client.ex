@@ -56,6 +56,15 @@ defmodule ExWebRTC.PeerConnection.Client do
   @spec controlling_process(GenServer.server(), Process.dest()) :: :ok | {:error, atom()}
   def controlling_process(pc, dest), do: call(pc, {:controlling_process, dest}, dest)
 
+  @doc "Lets so many more messages with media or data go to the controlling process; `nil`: all."
+  @spec add_credit(GenServer.server(), pos_integer() | nil) :: :ok
+  def add_credit(pc, messages) do
+    case Handles.fetch(pc) do
+      {:ok, handle} -> Native.add_credit(handle, messages)
+      :error -> GenServer.cast(pc, {:add_credit, messages})
+    end
+  end
+
   @spec send_rtp(GenServer.server(), integer(), map(), boolean()) :: :ok
   def send_rtp(pc, track_id, packet, rtx?) do
     case Handles.fetch(pc) do

@@ -37,6 +37,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     rtp_header_extensions: quote(do: [rtp_header_extension()]),
     rtcp_feedbacks: quote(do: [rtcp_feedback()]),
     rtp_delivery: quote(do: :packet | {:batch, pos_integer()} | :none),
+    flow_control: quote(do: :none | {:active, pos_integer()}),
     data_types: quote(do: boolean()),
     certificates: quote(do: [String.t()]),
     dtls_role: quote(do: :client | :server | nil),
@@ -140,9 +141,12 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   - `rtcp_feedbacks`: added to those that `features` imply. Default `default_rtcp_feedbacks/0`.
   - `rtp_delivery`: how received RTP packets come to the controlling process. Default `:packet`: a
     message for each. `{:batch, max}`: the packets that are there, at most `max`, in one
-    `{:rtp_batch, packets}`; a batch never waits for more. Cheaper where many packets come, but their
-    payloads share memory: use `:binary.copy/1` for one that is kept long. `:none` keeps packets out
-    of the mailbox, for a connection that only forwards or counts.
+    `{:rtp_batch, packets}`; a batch never waits for more, and is cheaper where many packets come.
+    `:none` keeps packets out of the mailbox, for a connection that only forwards or counts. Payloads
+    that arrive together share memory, up to 16 KiB: use `:binary.copy/1` for one that is kept long.
+  - `flow_control`: `{:active, n}` sends the controlling process `n` messages with media or data, then
+    `:passive`, and no more of them until `ExWebRTC.PeerConnection.set_flow_control/2` is called.
+    Default `:none`: all that come.
   - `data_types`: `true` tells text from binary: messages of data channels then come as
     `{:data, ref, {:string | :binary, data}}`. Default `false`.
   - `certificates`: a list with a DTLS certificate and its private key, both PEM in one string; one
@@ -195,6 +199,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
               rtp_header_extensions: [],
               rtcp_feedbacks: [],
               rtp_delivery: :packet,
+              flow_control: :none,
               data_types: false,
               certificates: [],
               srtp_profiles: Options.srtp_profiles(),

@@ -108,6 +108,9 @@ defmodule ExWebRTC.PeerConnection.Server do
     do: answer(state, fn -> {:ok, Native.buffered_amount(channel)} end)
 
   @impl true
+  def handle_cast({:add_credit, messages}, state),
+    do: media(state, fn -> Native.add_credit(state.handle, messages) end)
+
   def handle_cast({:send_rtp, track_id, packet, rtx?}, state),
     do: media(state, fn -> Native.send_rtp(state.handle, track_id, packet, rtx?) end)
 

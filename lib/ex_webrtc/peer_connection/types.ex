@@ -94,6 +94,8 @@ defmodule ExWebRTC.PeerConnection.Types do
       - `{:buffered_amount_low, ref}`: see `set_buffered_amount_low_threshold/3`.
       - `{:ice_candidate_error, error}`: a server could not be used, or no port of `ice_port_range` was
         free (then `url` is empty). Gathering goes on with the others and completes.
+      - `:passive`: the messages that were asked for with `flow_control: {:active, n}` have been sent,
+        see `set_flow_control/2`.
       - `{:tone_change, sender_id, tone}`: a tone of `insert_dtmf/4` begins; `""` when all were played.
       """
       @type message() ::
@@ -117,6 +119,7 @@ defmodule ExWebRTC.PeerConnection.Types do
                | {:data_channel_state_change, DataChannel.ref(), :open | :closed}
                | {:data, DataChannel.ref(), binary() | {:string | :binary, binary()}}
                | {:buffered_amount_low, DataChannel.ref()}
+               | :passive
                | {:tone_change, RTPSender.id(), String.t()}}
 
       @typedoc """

@@ -8,6 +8,11 @@ pub trait Mailbox: engine::event::Sink + Send + 'static {
     /// What had arrived by now was told: a mailbox that collects packets sends them on.
     fn turn_ended(&mut self) {}
 
+    /// RTP and RTCP packets that were dropped because nobody took them, so far.
+    fn dropped_packets(&self) -> u64 {
+        0
+    }
+
     /// The connection's step panicked, or its engine could not be made: it is gone. Nothing but
     /// [`Self::closed`] follows.
     fn panicked(&mut self, text: &str);

@@ -180,6 +180,7 @@ rustler::atoms! {
     credential,
     data_buffer_limit,
     data_types,
+    credit,
     deliver_rtp,
     dtls_role,
     srtp_profiles,

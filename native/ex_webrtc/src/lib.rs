@@ -5,7 +5,11 @@
 //! |---|---|
 //! | [`nifs`] | the functions of `ExWebRTC.Native`: decode, enqueue, `:ok` |
 //! | [`resource`] | the handle of a connection and the `ref` of a data channel |
-//! | [`mailbox`] | the only code that sends to the BEAM |
+//! | [`mailbox`] | what is told to the BEAM, in order |
+//! | [`outlet`] | the only code that sends to the BEAM |
+//! | [`delivery`] | received media: messages, batches, what waits for credit |
+//! | [`flow`] | the credit, and the packets that wait for it |
+//! | [`payloads`] | the memory that payloads share |
 //! | [`logger`] | what the native side logs, for `Logger` |
 //! | [`shared_port`] | UDP ports that connections share |
 //! | [`terms`] | how each type looks as a term, both ways |
@@ -18,10 +22,13 @@
 //! controlling process, built by [`terms::rtp`].
 
 mod atoms;
-mod batch;
+mod delivery;
+mod flow;
 mod logger;
 mod mailbox;
 mod nifs;
+mod outlet;
+mod payloads;
 mod resource;
 mod shared_port;
 mod terms;

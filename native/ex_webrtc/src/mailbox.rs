@@ -1,4 +1,4 @@
-//! The only code that sends to the BEAM. One mailbox a connection, used on its shard's thread:
+//! What a connection tells the BEAM, in order. One mailbox a connection, used on its shard's thread:
 //! never on a scheduler, where `OwnedEnv::send_and_clear` panics.
 //!
 //! To the owner (the GenServer): `{:ex_webrtc_reply, id, result}`, `{:ex_webrtc_warning, text}`,
@@ -7,7 +7,9 @@
 //! controller's is the program's affair.
 
 use crate::atoms;
-use crate::batch::Batch;
+use crate::delivery::Delivery;
+use crate::flow::Credit;
+use crate::outlet::Outlet;
 use crate::resource::{ChannelRef, ConnectionNumber};
 use crate::terms::{Modules, event, value};
 use engine::command::{ChannelHandle, CommandResult, Value};
@@ -15,19 +17,18 @@ use engine::event::{Event, Sink, Warning};
 use engine::ids::{ChannelId, RequestId, Rid, TrackId};
 use engine::media::ReceivedRtp;
 use engine::w3c::ChannelState;
-use rustler::{Encoder, Env, LocalPid, OwnedEnv, ResourceArc, Term};
+use rustler::{Encoder, LocalPid, ResourceArc};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 /// The messages of one connection.
 pub struct Mailbox {
-    env: OwnedEnv,
-    owner: LocalPid,
-    controller: LocalPid,
+    outlet: Outlet,
     data_types: bool,
     modules: Modules,
     refs: ChannelRefs,
-    batch: Option<Batch>,
+    delivery: Delivery,
 }
 
 impl Mailbox {
@@ -38,102 +39,69 @@ impl Mailbox {
         controller: LocalPid,
         data_types: bool,
         rtp_batch: Option<NonZeroUsize>,
+        credit: Arc<Credit>,
         modules: Modules,
     ) -> Self {
         Self {
-            env: OwnedEnv::new(),
-            owner,
-            controller,
+            outlet: Outlet::new(owner, controller),
             data_types,
             modules,
             refs: ChannelRefs {
                 number,
                 known: HashMap::new(),
             },
-            batch: rtp_batch.map(Batch::new),
+            delivery: Delivery::new(rtp_batch, credit),
         }
     }
 
     /// From here on `controller` is told, and the request that asked for it answered.
     pub fn set_controller(&mut self, id: RequestId, controller: LocalPid) {
-        self.send_batch();
-        self.controller = controller;
+        self.send_media();
+        self.outlet.redirect(controller);
         self.reply(id, Ok(Value::Unit));
     }
 
     /// Sends the packets that wait. Before anything else is sent, so that the order holds.
-    fn send_batch(&mut self) {
-        let Some(batch) = self.batch.as_mut().filter(|batch| !batch.is_empty()) else {
-            return;
-        };
-        let (owner, shape) = (self.owner, &self.modules.rtp);
-        let _ = self
-            .env
-            .send_and_clear(&self.controller, |env| -> Term<'_> {
-                (atoms::ex_webrtc(), owner, batch.term(env, shape)).encode(env)
-            });
-        batch.clear();
-    }
-
-    fn send_to_owner<T: Encoder>(&mut self, message: impl for<'a> FnOnce(Env<'a>) -> T) {
-        // Fails when the owner is gone.
-        let _ = self.env.send_and_clear(&self.owner, message);
+    fn send_media(&mut self) {
+        self.delivery.send(&mut self.outlet, &self.modules);
     }
 }
 
 impl Sink for Mailbox {
     fn reply(&mut self, id: RequestId, result: CommandResult) {
-        self.send_batch();
-        let Self {
-            env, owner, refs, ..
-        } = self;
-        let _ = env.send_and_clear(owner, |env| -> Term<'_> {
+        self.send_media();
+        let Self { outlet, refs, .. } = self;
+        outlet.tell_owner(|env| {
             let result = value::result_term(env, refs, &result);
             (atoms::ex_webrtc_reply(), id.0, result).encode(env)
         });
     }
 
     fn event(&mut self, event: Event) {
-        self.send_batch();
+        if let Event::Rtcp(packets) = event {
+            return self.delivery.rtcp(&mut self.outlet, &self.modules, packets);
+        }
+        self.send_media();
         let Self {
-            env,
-            owner,
-            controller,
+            outlet,
             refs,
             data_types,
             modules,
-            ..
+            delivery,
         } = self;
-        let _ = env.send_and_clear(controller, |env| -> Term<'_> {
-            let message = event::message_term(env, refs, modules, *data_types, &event);
-            (atoms::ex_webrtc(), *owner, message).encode(env)
-        });
+        outlet.tell(|env| event::message_term(env, refs, modules, *data_types, &event));
+        if matches!(event, Event::Data(..)) {
+            delivery.told_data(outlet);
+        }
     }
 
     fn rtp(&mut self, track: TrackId, rid: Option<&Rid>, packet: &ReceivedRtp<'_>) {
-        if let Some(batch) = &mut self.batch {
-            if batch.push(track, rid, packet) {
-                self.send_batch();
-            }
-            return;
-        }
-        let Self {
-            env,
-            owner,
-            controller,
-            modules,
-            ..
-        } = self;
-        let _ = env.send_and_clear(controller, |env| -> Term<'_> {
-            let packet = modules.rtp.term(env, packet);
-            let rid = rid.map(Rid::as_str);
-            (
-                atoms::ex_webrtc(),
-                *owner,
-                (atoms::rtp(), track.0, rid, packet),
-            )
-                .encode(env)
-        });
+        self.delivery
+            .rtp(&mut self.outlet, &self.modules, track, rid, packet);
+    }
+
+    fn data_credit(&self) -> Option<u64> {
+        self.delivery.data_credit()
     }
 
     fn warning(&mut self, warning: Warning) {
@@ -145,24 +113,31 @@ impl Sink for Mailbox {
                 format!("send_data: channel {channel} is not open, its data is dropped")
             }
         };
-        self.send_to_owner(move |_| (atoms::ex_webrtc_warning(), text));
+        self.outlet
+            .tell_owner(move |env| (atoms::ex_webrtc_warning(), text).encode(env));
     }
 }
 
 impl driver::Mailbox for Mailbox {
     fn turn_ended(&mut self) {
-        self.send_batch();
+        self.delivery.turn_ended(&mut self.outlet, &self.modules);
+    }
+
+    fn dropped_packets(&self) -> u64 {
+        self.delivery.dropped()
     }
 
     fn panicked(&mut self, text: &str) {
-        self.send_batch();
+        self.send_media();
         let text = text.to_owned();
-        self.send_to_owner(move |_| (atoms::ex_webrtc_panic(), text));
+        self.outlet
+            .tell_owner(move |env| (atoms::ex_webrtc_panic(), text).encode(env));
     }
 
     fn closed(&mut self) {
-        self.send_batch();
-        self.send_to_owner(|_| atoms::ex_webrtc_closed());
+        self.send_media();
+        self.outlet
+            .tell_owner(|env| atoms::ex_webrtc_closed().to_term(env));
     }
 }
 

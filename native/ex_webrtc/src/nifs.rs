@@ -2,6 +2,7 @@
 //! is done here that a shard can do. A wrong argument is a badarg.
 
 use crate::atoms;
+use crate::flow::Credit;
 use crate::logger;
 use crate::mailbox::Mailbox;
 use crate::resource::{ChannelRef, ConnectionNumber, Handle, channel_id};
@@ -18,6 +19,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustler::{
     Atom, Binary, Encoder, Env, Error, LocalPid, NewBinary, NifResult, ResourceArc, Term,
 };
+use std::sync::Arc;
 
 /// The one runtime of the VM. Never dropped: the library is never unloaded.
 static NATIVE: OnceCell<Native> = OnceCell::new();
@@ -70,12 +72,14 @@ fn open<'a>(
         return Ok(error::error_term(env, Reason::Internal));
     };
     let number = ConnectionNumber::next();
+    let credit = Arc::new(Credit::new(decoded.credit));
     let mailbox = Mailbox::new(
         number,
         owner,
         controller,
         decoded.data_types,
         decoded.rtp_batch_size,
+        Arc::clone(&credit),
         native.modules,
     );
     let opened = match decoded.udp_mux {
@@ -85,7 +89,11 @@ fn open<'a>(
     let Ok(connection) = opened else {
         return Ok(error::error_term(env, Reason::Internal));
     };
-    let handle = ResourceArc::new(Handle { connection, number });
+    let handle = ResourceArc::new(Handle {
+        connection,
+        number,
+        credit,
+    });
     if env.monitor(&handle, &owner).is_none() {
         // It is dead already; dropping the handle closes.
         return Ok(error::error_term(env, Reason::Closed));
@@ -118,6 +126,23 @@ fn set_controller<'a>(
 ) -> Term<'a> {
     let change = move |mailbox: &mut Mailbox| mailbox.set_controller(RequestId(id), controller);
     outcome(env, handle.connection.with_mailbox(change))
+}
+
+/// So many more messages with media or data may be sent to the controller; `nil`: all. Never refused:
+/// where the shard cannot be told because its queue is full, it will look by itself.
+#[rustler::nif]
+fn add_credit<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<Handle>,
+    messages: Term<'a>,
+) -> NifResult<Term<'a>> {
+    if handle
+        .credit
+        .add(optional(messages, |messages| messages.decode())?)
+    {
+        let _ = handle.connection.with_mailbox(|_| ());
+    }
+    Ok(atoms::ok().to_term(env))
 }
 
 /// One RTP packet.
@@ -369,13 +394,15 @@ fn test_rtp_term<'a>(
     let mut scratch = rustler::OwnedEnv::new();
     for _ in 1..count {
         scratch.run(|env| {
-            native.modules.rtp.term(env, &packet);
+            let payload = NewBinary::from_slice(env, packet.payload).into();
+            native.modules.rtp.term_with(env, &packet, payload);
         });
         scratch.clear();
     }
     let each = start.elapsed().as_nanos() / u128::from(count.max(1));
+    let payload = NewBinary::from_slice(env, packet.payload).into();
     Ok((
-        native.modules.rtp.term(env, &packet),
+        native.modules.rtp.term_with(env, &packet, payload),
         u64::try_from(each).unwrap_or(u64::MAX),
     ))
 }

@@ -1,5 +1,6 @@
 //! What Elixir holds of the native side: the handle of a connection, the `ref` of a channel.
 
+use crate::flow::Credit;
 use crate::mailbox::Mailbox;
 use driver::Connection;
 use engine::channels::SendAccount;
@@ -30,6 +31,8 @@ pub struct Handle {
     pub connection: Connection<Mailbox>,
     /// Which connection it is.
     pub number: ConnectionNumber,
+    /// What its controlling process takes.
+    pub credit: Arc<Credit>,
 }
 
 #[rustler::resource_impl]

@@ -166,6 +166,12 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
     assert %{deliver_rtp: true, rtp_batch_size: 32} = native(rtp_delivery: {:batch, 32})
   end
 
+  test "flow_control is told to the mailbox as credit" do
+    assert %{credit: nil} = native([])
+    assert %{credit: nil} = native(flow_control: :none)
+    assert %{credit: 100} = native(flow_control: {:active, 100})
+  end
+
   test "rtp_delivery: :none turns the delivery of packets off" do
     assert %{deliver_rtp: false} = native(rtp_delivery: :none)
   end
@@ -209,6 +215,8 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
           rtcp_feedbacks: [%{type: :video, feedback: :remb}],
           rtp_delivery: :batch,
           rtp_delivery: {:batch, 0},
+          flow_control: {:active, 0},
+          flow_control: :active,
           rtp_delivery: {:batch, 65_536},
           certificates: ["pem"],
           dtls_role: :active,

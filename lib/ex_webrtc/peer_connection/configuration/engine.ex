@@ -40,12 +40,16 @@ defmodule ExWebRTC.PeerConnection.Configuration.Engine do
       sctp_max_message_size: config.sctp_max_message_size,
       data_buffer_limit: config.data_buffer_limit,
       data_types: config.data_types,
+      credit: credit(config.flow_control),
       deliver_rtp: config.rtp_delivery != :none,
       rtp_batch_size: batch_size(config.rtp_delivery),
       certificate_pem: List.first(config.certificates),
       udp_mux: nil
     }
   end
+
+  defp credit({:active, messages}), do: messages
+  defp credit(:none), do: nil
 
   defp batch_size({:batch, max}), do: max
   defp batch_size(_each_or_none), do: nil

@@ -12,6 +12,8 @@ defmodule ExWebRTC.PeerConnection.Configuration.Options do
 
   # More than one turn of a shard ever has.
   @max_batch 65_535
+  # As good as no limit.
+  @max_credit 0x7FFFFFFF
 
   @doc "Every feature."
   @spec features() :: [atom()]
@@ -128,6 +130,14 @@ defmodule ExWebRTC.PeerConnection.Configuration.Options do
       match?({:batch, max} when max in 1..@max_batch, value) or value in [:packet, :none],
       value,
       ":packet, {:batch, max} with max in 1..#{@max_batch}, or :none"
+    )
+  end
+
+  defp parse_option(:flow_control, value) do
+    check(
+      value == :none or match?({:active, n} when n in 1..@max_credit, value),
+      value,
+      ":none or {:active, n} with n in 1..#{@max_credit}"
     )
   end
 

@@ -159,6 +159,8 @@ impl<M: Mailbox> Task<M> {
                     &submission
                 {
                     live.engine.packets_refused(self.queue.dropped_packets());
+                    live.engine
+                        .packets_not_taken(self.mailbox.dropped_packets());
                 }
                 live.submit(now, submission, &mut self.mailbox);
                 worked = true;

@@ -254,6 +254,11 @@ impl Engine {
         self.media.set_refused_packets(total);
     }
 
+    /// Received packets that the program did not take in time, so far: for statistics.
+    pub fn packets_not_taken(&mut self, total: u64) {
+        self.media.set_packets_not_taken(total);
+    }
+
     /// The gatherer found a candidate.
     pub fn local_candidate(
         &mut self,

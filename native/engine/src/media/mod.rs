@@ -103,6 +103,8 @@ struct Dropped {
     refused_rtcp: u64,
     /// Packets of the program that waited in too long a queue to get here.
     refused: u64,
+    /// Received packets that the program did not take in time.
+    not_taken: u64,
 }
 
 /// The media path of one connection.
@@ -561,6 +563,11 @@ impl Media {
     /// How many packets of the program did not get here, because too many waited, so far.
     pub fn set_refused_packets(&mut self, total: u64) {
         self.dropped.refused = total;
+    }
+
+    /// How many received packets the program did not take in time, so far.
+    pub fn set_packets_not_taken(&mut self, total: u64) {
+        self.dropped.not_taken = total;
     }
 
     fn note_activity(&mut self, now: Instant) {

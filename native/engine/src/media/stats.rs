@@ -258,9 +258,10 @@ pub(super) fn write_dropped(
 ) {
     let unrouted = &inbound.unrouted;
     let not_sending = outbound.senders.iter().map(|sender| sender.dropped).sum();
-    let counts: [(&str, u64); 12] = [
+    let counts: [(&str, u64); 13] = [
         ("refused_packets", dropped.refused),
         ("paced_out_packets", paced_out),
+        ("not_taken_packets", dropped.not_taken),
         ("malformed_rtp_packets", dropped.malformed_rtp),
         ("malformed_rtcp_packets", dropped.malformed_rtcp),
         ("unrepairable_packets", dropped.unrepairable),

@@ -20,6 +20,8 @@ pub struct Decoded {
     pub rtp_batch_size: Option<NonZeroUsize>,
     /// The UDP port that it shares with others.
     pub udp_mux: Option<PortLease>,
+    /// Messages with media or data before more are asked for; `None`: all that come.
+    pub credit: Option<u32>,
 }
 
 /// The configuration.
@@ -71,6 +73,7 @@ pub fn config(term: Term<'_>) -> NifResult<Decoded> {
     Ok(Decoded {
         config,
         data_types: boolean(atoms::data_types())?,
+        credit: optional(get(atoms::credit())?, |credit| credit.decode())?,
         rtp_batch_size: optional(get(atoms::rtp_batch_size())?, |most| {
             NonZeroUsize::new(most.decode()?).ok_or(Error::BadArg)
         })?,

@@ -3,7 +3,9 @@
 use crate::atoms;
 use crate::mailbox::ChannelRefs;
 use crate::terms::{Modules, map, structure, track_term, value};
+use bytes::Bytes;
 use engine::event::{Event, IceCandidateError};
+use engine::ids::TrackId;
 use engine::w3c::{ChannelState, DataKind, IceCandidateInit};
 use rustler::{Atom, Encoder, Env, NewBinary, Term};
 
@@ -39,13 +41,7 @@ pub fn message_term<'a>(
         Event::Track(track) => (atoms::track(), track_term(env, track)).encode(env),
         Event::TrackMuted(track) => (atoms::track_muted(), track.0).encode(env),
         Event::TrackEnded(track) => (atoms::track_ended(), track.0).encode(env),
-        Event::Rtcp(packets) => {
-            let packets: Vec<_> = packets
-                .iter()
-                .map(|(track, packet)| (track.map(|track| track.0), modules.rtcp.term(env, packet)))
-                .collect();
-            (atoms::rtcp(), packets).encode(env)
-        }
+        Event::Rtcp(packets) => rtcp_term(env, modules, packets),
         Event::DataChannel(channel) => (
             atoms::data_channel(),
             value::channel_term(env, refs, channel),
@@ -88,6 +84,19 @@ pub fn message_term<'a>(
         // `Event` may grow; what it grows by is encoded here.
         _ => atoms::nil().to_term(env),
     }
+}
+
+/// `{:rtcp, [{track_id, packet}]}`
+pub fn rtcp_term<'a>(
+    env: Env<'a>,
+    modules: &Modules,
+    packets: &[(Option<TrackId>, Bytes)],
+) -> Term<'a> {
+    let packets: Vec<_> = packets
+        .iter()
+        .map(|(track, packet)| (track.map(|track| track.0), modules.rtcp.term(env, packet)))
+        .collect();
+    (atoms::rtcp(), packets).encode(env)
 }
 
 /// `%ExWebRTC.ICECandidate{}`

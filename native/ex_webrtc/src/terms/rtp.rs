@@ -56,12 +56,6 @@ impl PacketShape {
         }
     }
 
-    /// The packet as a struct, its payload copied.
-    pub fn term<'a>(&self, env: Env<'a>, packet: &ReceivedRtp<'_>) -> Term<'a> {
-        let payload = NewBinary::from_slice(env, packet.payload).into();
-        self.term_with(env, packet, payload)
-    }
-
     /// The packet as a struct with this term as its payload.
     pub fn term_with<'a>(
         &self,
