@@ -200,6 +200,75 @@ defmodule ExWebRTC.Interop.ExamplesTest do
       end
     end
 
+    test "what is seen and heard at one moment is at one moment of the file, within 40 ms",
+         context do
+      {base, _printed, _port} = Example.start("record.exs", [context.tmp_dir])
+      chromium("exampleRecord", base, %{codec: "VP8", seconds: 12, flashes: true})
+      eventually(fn -> Enum.any?(Path.wildcard(context.tmp_dir <> "/*"), &indexed?/1) end)
+      [path] = Path.wildcard(context.tmp_dir <> "/*")
+      {flashes, tones} = {flashes(path), tones(path)}
+
+      apart =
+        for flash <- flashes,
+            tone = Enum.find(tones, &(abs(&1 - flash) < 0.5)),
+            do: tone - flash
+
+      assert length(apart) >= 6
+      # A picture is up to a sixtieth of a second late, on a busy machine more: the median counts.
+      median = apart |> Enum.sort() |> Enum.at(div(length(apart), 2))
+      assert_in_delta median, 0.0, 0.04, "apart: #{inspect(apart)}"
+    end
+
+    # When the picture becomes white, in seconds of the file.
+    defp flashes(path) do
+      {pixels, 0} =
+        System.cmd(
+          "ffmpeg",
+          ~w(-nostdin -loglevel fatal -i #{path} -map 0:v -vsync passthrough) ++
+            ~w(-vf scale=1:1,format=gray -f rawvideo -)
+        )
+
+      times = path |> FFmpeg.probe("packet=pts_time", ~w(-select_streams v)) |> Enum.map(&time/1)
+      # The first flash may have been there from the beginning.
+      pixels |> :binary.bin_to_list() |> Enum.zip(times) |> onsets(&(elem(&1, 0) > 128))
+    end
+
+    # When silence ends. The samples begin where the sound of the file does.
+    defp tones(path) do
+      [first | _] =
+        path |> FFmpeg.probe("packet=pts_time", ~w(-select_streams a)) |> Enum.map(&time/1)
+
+      {samples, 0} =
+        System.cmd(
+          "ffmpeg",
+          ~w(-nostdin -loglevel error -i #{path} -map 0:a -af aresample=async=1) ++
+            ~w(-ac 1 -ar 8000 -f s16le -)
+        )
+
+      # Of 5 ms each.
+      for(<<block::binary-size(80) <- samples>>, do: loudest(block))
+      |> Enum.with_index(&{&1, first + &2 * 0.005})
+      |> onsets(&(elem(&1, 0) > 3000))
+    end
+
+    defp loudest(block), do: for(<<s::signed-little-16 <- block>>, do: abs(s)) |> Enum.max()
+
+    defp time(packet), do: String.to_float(packet["pts_time"])
+
+    # The times at which it begins to hold, having not held for a while.
+    defp onsets(timed, holds?) do
+      {times, _last} =
+        Enum.flat_map_reduce(timed, nil, fn {_value, time} = entry, last ->
+          cond do
+            not holds?.(entry) -> {[], last}
+            last != nil and time - last > 0.4 -> {[time], time}
+            true -> {[], time}
+          end
+        end)
+
+      times
+    end
+
     defp indexed?(path),
       do: path |> File.read!() |> :binary.matches(<<0x1C, 0x53, 0xBB, 0x6B>>) |> length() > 1
 

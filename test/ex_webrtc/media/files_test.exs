@@ -45,15 +45,26 @@ defmodule ExWebRTC.Media.FilesTest do
     path = Path.join(System.tmp_dir!(), "random-#{System.unique_integer([:positive])}")
 
     ogg = %Ogg.Page{granule: 0, serial: 1, number: 0, first?: true, packets: [Opus.head(1)]}
+    tags = %{ogg | first?: false, number: 1, packets: ["OpusTags"]}
+    packets = %{tags | number: 2, packets: [data, ""], continued?: rem(byte_size(data), 2) == 0}
+
+    format =
+      WAV.Header.encode_format(%WAV.Header{format: :pcmu, sample_rate: 8000, channels: 1, bits: 8})
+
+    wav = ["RIFF----WAVE", "fmt ", <<16::little-32>>, format, "data", <<9::little-32>>]
 
     for prefix <- [
           "",
           "DKIF",
           IVF.Header.encode(ivf_header()),
           "RIFF----WAVE",
-          Ogg.Page.encode(ogg)
+          wav,
+          Ogg.Page.encode(ogg),
+          # Behind whole headers: pages that are none, and packets that are not Opus.
+          [Ogg.Page.encode(ogg), Ogg.Page.encode(tags)],
+          [Ogg.Page.encode(ogg), Ogg.Page.encode(tags), Ogg.Page.encode(packets)]
         ] do
-      File.write!(path, prefix <> data)
+      File.write!(path, [prefix, data])
 
       with {:ok, _header, reader} <- IVF.Reader.open(path) do
         assert {:error, :invalid_file} == last(fn -> IVF.Reader.next_frame(reader) end) or
@@ -62,14 +73,38 @@ defmodule ExWebRTC.Media.FilesTest do
         IVF.Reader.close(reader)
       end
 
-      with {:ok, reader} <- Ogg.Reader.open(path), do: Ogg.Reader.close(reader)
-      with {:ok, _header, reader} <- WAV.Reader.open(path), do: WAV.Reader.close(reader)
+      with {:ok, reader} <- Ogg.Reader.open(path), do: read_ogg(reader)
+      with {:ok, _header, reader} <- WAV.Reader.open(path), do: read_wav(reader)
 
       {:ok, reader} = AnnexB.Reader.open(path, :h264)
       read_all(reader)
     end
 
     File.rm!(path)
+  end
+
+  defp read_ogg(reader) do
+    case Ogg.Reader.next_packet(reader) do
+      {:ok, {packet, duration}, reader} ->
+        assert is_binary(packet) and duration in 0..120
+        read_ogg(reader)
+
+      other ->
+        Ogg.Reader.close(reader)
+        assert other in [:eof, {:error, :invalid_file}]
+    end
+  end
+
+  defp read_wav(reader) do
+    case WAV.Reader.read(reader, 3) do
+      {:ok, samples, reader} ->
+        assert samples != ""
+        read_wav(reader)
+
+      other ->
+        WAV.Reader.close(reader)
+        assert other == :eof
+    end
   end
 
   defp last(next) do

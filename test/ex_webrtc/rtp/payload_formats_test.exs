@@ -285,6 +285,21 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
     end
   end
 
+  test "picture ids go on by one, over their wrap" do
+    for {mime_type, descriptor} <- [{"video/VP8", VP8.Descriptor}, {"video/VP9", VP9.Descriptor}] do
+      {:ok, payloader} = Payloader.new(codec(mime_type))
+
+      {ids, _payloader} =
+        Enum.map_reduce(1..0x8001, payloader, fn _n, payloader ->
+          {[packet], payloader} = Payloader.payload(payloader, <<0x86, 0>>)
+          {:ok, %{picture_id: id}} = descriptor.parse(packet.payload)
+          {id, payloader}
+        end)
+
+      assert Enum.all?(Enum.zip(ids, tl(ids)), fn {a, b} -> b == rem(a + 1, 0x8000) end)
+    end
+  end
+
   test "one lost marker does not cost the frame that follows" do
     for mime_type <- @video do
       build =

@@ -10,10 +10,21 @@ async function open(page, base) {
   await page.evaluate(client);
 }
 
+// Waits until the page is connected so far that this can be used, and says how far it came if not.
+async function ready(page, selector) {
+  await page.locator(selector).waitFor({ timeout: 30000 }).catch(async error => {
+    const state = await page.evaluate(() => {
+      const { pc } = window;
+      return pc ? [pc.signalingState, pc.iceGatheringState, pc.iceConnectionState, pc.connectionState] : "not begun";
+    });
+    throw new Error(`${error.message}\nthe connection: ${state}`);
+  });
+}
+
 export async function exampleEcho({ page, base }) {
   await open(page, base);
   await page.click("#start");
-  await page.locator("#words:enabled").waitFor({ timeout: 15000 });
+  await ready(page, "#words:enabled");
   await page.fill("#words", "Hello, Elixir!");
   await page.press("#words", "Enter");
   return page.evaluate(async () => {
@@ -26,7 +37,7 @@ export async function exampleChat({ page, context, base }) {
   const pages = [page, await context.newPage(), await context.newPage()];
   for (const [n, one] of pages.entries()) {
     await one.goto(base);
-    await one.locator("#words:enabled").waitFor({ timeout: 15000 });
+    await ready(one, "#words:enabled");
     await one.fill("#name", `Browser ${n}`);
   }
   for (const one of pages) {
@@ -71,11 +82,38 @@ export async function examplePlay({ page, base, options }) {
   return watch(page, options);
 }
 
+// In place of a camera: each second, a flash and a tone at the same moment.
+const flashes = () => {
+  navigator.mediaDevices.getUserMedia = async () => {
+    const audio = new AudioContext({ sampleRate: 48000 });
+    const [tone, gate, out] = [audio.createOscillator(), audio.createGain(), audio.createMediaStreamDestination()];
+    gate.gain.value = 0;
+    tone.frequency.value = 1000;
+    tone.connect(gate).connect(out);
+    tone.start();
+    for (let second = 1; second < 60; second++) {
+      gate.gain.setValueAtTime(0.8, second);
+      gate.gain.setValueAtTime(0, second + 0.2);
+    }
+    const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 240 });
+    const context = canvas.getContext("2d");
+    const draw = () => {
+      const on = audio.currentTime > 1 && audio.currentTime % 1 < 0.2;
+      context.fillStyle = on ? "white" : "black";
+      context.fillRect(0, 0, 320, 240);
+      requestAnimationFrame(draw);
+    };
+    draw();
+    return new MediaStream([...out.stream.getTracks(), ...canvas.captureStream().getTracks()]);
+  };
+};
+
 export async function exampleRecord({ page, base, options }) {
   await open(page, base);
+  if (options.flashes) await page.evaluate(flashes);
   await page.selectOption("#codec", options.codec);
   await page.click("#start");
-  await page.locator("#finish:enabled").waitFor({ timeout: 15000 });
+  await ready(page, "#finish:enabled");
   const sent = await page.evaluate(async seconds => {
     await until(() => pc.connectionState === "connected");
     await wait(seconds * 1000);
@@ -110,7 +148,7 @@ export async function exampleFeed({ page, base, options }) {
 export async function exampleSnapshot({ page, base }) {
   await open(page, base);
   await page.click("#start");
-  await page.locator("#take:enabled").waitFor({ timeout: 15000 });
+  await ready(page, "#take:enabled");
   // The picture is of the encoder's full size only after its first seconds.
   return page.evaluate(async () => {
     await until(async () => [...(await pc.getStats()).values()].some(one => one.type === "outbound-rtp" && one.framesSent > 15));
