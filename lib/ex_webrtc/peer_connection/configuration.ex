@@ -38,6 +38,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     rtcp_feedbacks: quote(do: [rtcp_feedback()]),
     rtp_delivery: quote(do: :packet | {:batch, pos_integer()} | :none),
     flow_control: quote(do: :none | {:active, pos_integer()}),
+    bandwidth_estimate: quote(do: boolean()),
     data_types: quote(do: boolean()),
     certificates: quote(do: [String.t()]),
     dtls_role: quote(do: :client | :server | nil),
@@ -147,6 +148,12 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   - `flow_control`: `{:active, n}` sends the controlling process `n` messages with media or data, then
     `:passive`, and no more of them until `ExWebRTC.PeerConnection.set_flow_control/2` is called.
     Default `:none`: all that come.
+  - `bandwidth_estimate`: `true` tells the controlling process what the path to the peer carries:
+    `{:bandwidth_estimate, bits_per_second}`, of RTP packets with their headers, on changes of at
+    least 5 %, at most five times a second. Needs the `:twcc` feature at both ends, or goes by the
+    loss that the peer reports. Bursts of video are then spread over up to half a second, and short
+    bursts of padding, on RTX, find out whether there is more than is sent, up to 10 Mbit/s.
+    Default `false`; the estimate is in the statistics either way, as `available_outgoing_bitrate`.
   - `data_types`: `true` tells text from binary: messages of data channels then come as
     `{:data, ref, {:string | :binary, data}}`. Default `false`.
   - `certificates`: a list with a DTLS certificate and its private key, both PEM in one string; one
@@ -200,6 +207,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
               rtcp_feedbacks: [],
               rtp_delivery: :packet,
               flow_control: :none,
+              bandwidth_estimate: false,
               data_types: false,
               certificates: [],
               srtp_profiles: Options.srtp_profiles(),

@@ -97,6 +97,8 @@ defmodule ExWebRTC.PeerConnection.Types do
       - `:passive`: the messages that were asked for with `flow_control: {:active, n}` have been sent,
         see `set_flow_control/2`.
       - `{:tone_change, sender_id, tone}`: a tone of `insert_dtmf/4` begins; `""` when all were played.
+      - `{:bandwidth_estimate, bits_per_second}`: what the path to the peer carries, with
+        `bandwidth_estimate: true`.
       """
       @type message() ::
               {:ex_webrtc, pid(),
@@ -120,7 +122,8 @@ defmodule ExWebRTC.PeerConnection.Types do
                | {:data, DataChannel.ref(), binary() | {:string | :binary, binary()}}
                | {:buffered_amount_low, DataChannel.ref()}
                | :passive
-               | {:tone_change, RTPSender.id(), String.t()}}
+               | {:tone_change, RTPSender.id(), String.t()}
+               | {:bandwidth_estimate, pos_integer()}}
 
       @typedoc """
       What a sender sends ([RTCRtpSendParameters](https://www.w3.org/TR/webrtc/#dom-rtcrtpsendparameters)).

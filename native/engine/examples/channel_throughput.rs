@@ -41,6 +41,7 @@ fn config() -> Config {
         sctp_max_message_size: 256 << 10,
         data_buffer_limit: u64::MAX,
         deliver_rtp: false,
+        bandwidth_estimate: false,
         certificate_pem: None,
     }
 }

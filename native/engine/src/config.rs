@@ -47,6 +47,8 @@ pub struct Config {
     pub data_buffer_limit: u64,
     /// Deliver RTP packets to the control plane (`rtp_delivery` is not `none`).
     pub deliver_rtp: bool,
+    /// Tell the control plane what the path to the peer carries; paces and probes for it.
+    pub bandwidth_estimate: bool,
     /// A DTLS certificate and its key as PEM; `None` makes a fresh ECDSA P-256 one.
     pub certificate_pem: Option<String>,
 }

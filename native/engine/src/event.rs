@@ -47,6 +47,8 @@ pub enum Event {
     IceCandidateError(IceCandidateError),
     /// `{:tone_change, sender_id, tone}`: a tone of `insert_dtmf/4` begins; empty at the end.
     ToneChange(SenderId, String),
+    /// `{:bandwidth_estimate, bits_per_second}`
+    BandwidthEstimate(u64),
 }
 
 /// `RTCPeerConnectionIceErrorEvent`.

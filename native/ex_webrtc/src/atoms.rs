@@ -39,6 +39,7 @@ rustler::atoms! {
     data,
     buffered_amount_low,
     tone_change,
+    bandwidth_estimate,
 
     // Outcomes of an enqueue.
     busy,

@@ -67,6 +67,7 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
                sctp_max_message_size: 262_144,
                data_buffer_limit: 67_108_864,
                deliver_rtp: true,
+               bandwidth_estimate: false,
                certificate_pem: nil
              } = native([])
 
@@ -218,6 +219,7 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
           flow_control: {:active, 0},
           flow_control: :active,
           rtp_delivery: {:batch, 65_536},
+          bandwidth_estimate: 1_000_000,
           certificates: ["pem"],
           dtls_role: :active,
           sdp_validation: :lax,

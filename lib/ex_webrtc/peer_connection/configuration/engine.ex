@@ -43,6 +43,7 @@ defmodule ExWebRTC.PeerConnection.Configuration.Engine do
       credit: credit(config.flow_control),
       deliver_rtp: config.rtp_delivery != :none,
       rtp_batch_size: batch_size(config.rtp_delivery),
+      bandwidth_estimate: config.bandwidth_estimate,
       certificate_pem: List.first(config.certificates),
       udp_mux: nil
     }

@@ -124,6 +124,7 @@ defmodule ExWebRTC.PeerConnection.Configuration.Options do
   end
 
   defp parse_option(:data_types, value), do: one_of(value, [true, false])
+  defp parse_option(:bandwidth_estimate, value), do: one_of(value, [true, false])
 
   defp parse_option(:rtp_delivery, value) do
     check(

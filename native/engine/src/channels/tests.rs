@@ -44,6 +44,7 @@ fn config() -> Config {
         sctp_max_message_size: 256 << 10,
         data_buffer_limit: 64 << 20,
         deliver_rtp: false,
+        bandwidth_estimate: false,
         certificate_pem: None,
     }
 }

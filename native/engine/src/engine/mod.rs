@@ -57,7 +57,10 @@ impl Engine {
     pub fn new(now: Instant, config: Config, sink: &mut dyn Sink) -> Result<Self, Error> {
         let transport = Transport::new(now, &config)?;
         let negotiation = Negotiation::new(&config, transport.fingerprint());
-        let media = Media::new(now, config.features, config.deliver_rtp);
+        let mut media = Media::new(now, config.features, config.deliver_rtp);
+        if config.bandwidth_estimate {
+            media.tell_bandwidth_estimate(now);
+        }
         let channels = Channels::new(&config);
         let states = States::new();
         sink.event(Event::ConnectionStateChange(states.connection()));
@@ -174,6 +177,9 @@ impl Engine {
             }
             while let Some((sender, tone)) = self.media.poll_tone() {
                 sink.event(Event::ToneChange(sender, tone));
+            }
+            if let Some(bits_per_second) = self.media.poll_bandwidth_estimate(now) {
+                sink.event(Event::BandwidthEstimate(bits_per_second));
             }
             if !moved {
                 return;

@@ -37,6 +37,7 @@ use self::dtmf::{Playout, Step};
 use self::inbound::{Inbound, Marks, Route};
 use self::loss::LossSimulation;
 use self::outbound::Outbound;
+use self::pacing::ToldEstimate;
 use self::receiver::Verdict;
 use self::reports::Reporter;
 use self::round_trip::RoundTrip;
@@ -121,6 +122,8 @@ pub struct Media {
     outbound: Outbound,
     arrivals: ArrivalLog,
     bandwidth: Bandwidth,
+    told_estimate: Option<ToldEstimate>,
+    wanted_bitrate: Option<u64>,
     round_trip: RoundTrip,
     loss: LossSimulation,
     tones: Vec<Playout>,
@@ -148,6 +151,8 @@ impl Media {
             outbound: Outbound::default(),
             arrivals: ArrivalLog::new(),
             bandwidth: Bandwidth::new(now),
+            told_estimate: None,
+            wanted_bitrate: None,
             round_trip: RoundTrip::default(),
             loss: LossSimulation::off(),
             tones: Vec::new(),
@@ -332,7 +337,8 @@ impl Media {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let tones = self.tones.iter().map(Playout::due).min();
         let (report, nack, arrivals) = (self.report_due, self.nack_due, self.arrivals.due());
-        [report, nack, arrivals, tones, self.bandwidth.due()]
+        let (paced, told) = (self.bandwidth.due(), self.estimate_due());
+        [report, nack, arrivals, tones, paced, told]
             .into_iter()
             .flatten()
             .min()

@@ -68,6 +68,7 @@ pub fn config(term: Term<'_>) -> NifResult<Decoded> {
         sctp_max_message_size: get(atoms::sctp_max_message_size())?.decode()?,
         data_buffer_limit: get(atoms::data_buffer_limit())?.decode()?,
         deliver_rtp: boolean(atoms::deliver_rtp())?,
+        bandwidth_estimate: boolean(atoms::bandwidth_estimate())?,
         certificate_pem: optional(get(atoms::certificate_pem())?, |pem| pem.decode())?,
     };
     Ok(Decoded {

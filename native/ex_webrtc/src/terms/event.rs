@@ -81,6 +81,7 @@ pub fn message_term<'a>(
         )
             .encode(env),
         Event::ToneChange(sender, tone) => (atoms::tone_change(), sender.0, tone).encode(env),
+        Event::BandwidthEstimate(bits) => (atoms::bandwidth_estimate(), *bits).encode(env),
         // `Event` may grow; what it grows by is encoded here.
         _ => atoms::nil().to_term(env),
     }

@@ -6,6 +6,7 @@
     clippy::indexing_slicing
 )]
 
+mod pacing;
 mod repair;
 mod robustness;
 mod routing;

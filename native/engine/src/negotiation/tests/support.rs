@@ -83,6 +83,7 @@ pub fn config() -> Config {
         sctp_max_message_size: 262_144,
         data_buffer_limit: 1 << 26,
         deliver_rtp: true,
+        bandwidth_estimate: false,
         certificate_pem: None,
     }
 }
