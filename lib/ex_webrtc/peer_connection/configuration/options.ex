@@ -61,21 +61,13 @@ defmodule ExWebRTC.PeerConnection.Configuration.Options do
 
   defp parse_option(:ice_transport_policy, value), do: one_of(value, [:all, :relay])
 
-  defp parse_option(:ice_ip_filter, value),
-    do:
-      check(
-        value == nil or is_function(value, 1),
-        value,
-        "a function of one argument, an IP address"
-      )
-
-  defp parse_option(:host_to_srflx_ip_mapper, value),
-    do:
-      check(
-        value == nil or is_function(value, 1),
-        value,
-        "a function of one argument, an IP address"
-      )
+  defp parse_option(name, value) when name in [:ice_ip_filter, :host_to_srflx_ip_mapper] do
+    check(
+      value == nil or is_function(value, 1),
+      value,
+      "a function of one argument, an IP address"
+    )
+  end
 
   defp parse_option(:ice_port_range, ports) do
     check(

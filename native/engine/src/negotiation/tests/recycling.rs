@@ -138,3 +138,30 @@ fn refused_data_channels_are_not_asked_for_again() {
     assert_eq!(a.data_plan(), None);
     assert!(!a.negotiation_needed());
 }
+
+#[test]
+fn a_thousand_exchanges_leave_no_more_behind_than_a_hundred() {
+    let (mut a, mut b) = (peer(), peer());
+    a.add_track(track(1, Kind::Audio)).unwrap();
+    a.want_data_channels();
+    let mut sizes = Vec::new();
+    // Three exchanges each.
+    for round in 0..334u64 {
+        a.add_track(track(10 + round, Kind::Video)).unwrap();
+        exchange(&mut a, &mut b);
+        b.restart_ice();
+        exchange(&mut b, &mut a);
+        let video = a.transceivers().into_iter().find(|t| t.kind == Kind::Video);
+        a.stop_transceiver(video.unwrap().id).unwrap();
+        exchange(&mut a, &mut b);
+        assert_eq!(a.transceivers().len(), 1);
+        if round == 33 || round == 333 {
+            sizes.push([format!("{a:?}").len(), format!("{b:?}").len()]);
+        }
+    }
+    // Numbers have more digits in the end: versions, mids, the ids of tracks.
+    for (side, first) in sizes[0].into_iter().enumerate() {
+        let last = sizes[1][side];
+        assert!(last < first + first / 50, "{first} bytes, then {last}");
+    }
+}
