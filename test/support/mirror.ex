@@ -43,8 +43,9 @@ defmodule ExWebRTC.Mirror do
   def stop(mirror), do: GenServer.call(mirror, {:reflect, %{}})
 
   @doc """
-  What came, by `{track_id, rid}`: `packets`, `highest - lowest + 1` as `expected` (over roll-overs),
-  `bytes` of payload, and the `payload_types`.
+  What came, by `{track_id, rid}`: different `packets`, how many were `delivered`,
+  `highest - lowest + 1` as `expected` (over roll-overs), `bytes` of payload, and the
+  `payload_types`.
   """
   @spec seen(pid()) :: %{optional({integer(), String.t() | nil}) => map()}
   def seen(mirror), do: GenServer.call(mirror, :seen)
@@ -68,7 +69,10 @@ defmodule ExWebRTC.Mirror do
     end
 
     key = {track_id, rid}
-    stream = Map.get(state.seen, key, %{first: nil, numbers: %{}, bytes: 0, types: %{}})
+
+    stream =
+      Map.get(state.seen, key, %{newest: nil, numbers: %{}, delivered: 0, bytes: 0, types: %{}})
+
     {:noreply, put_in(state.seen[key], count(stream, packet))}
   end
 
@@ -88,13 +92,14 @@ defmodule ExWebRTC.Mirror do
 
   # Numbers are unrolled: each is the one of its 65,536 that is nearest to the newest.
   defp count(stream, packet) do
-    newest = stream.first || packet.sequence_number
+    newest = stream.newest || packet.sequence_number
     distance = rem(packet.sequence_number - rem(newest, 65_536) + 98_304, 65_536) - 32_768
     number = newest + distance
 
     %{
       stream
-      | first: max(newest, number),
+      | newest: max(newest, number),
+        delivered: stream.delivered + 1,
         numbers: Map.put(stream.numbers, number, true),
         bytes: stream.bytes + byte_size(packet.payload),
         types: Map.update(stream.types, packet.payload_type, 1, &(&1 + 1))
@@ -106,6 +111,7 @@ defmodule ExWebRTC.Mirror do
 
     %{
       packets: map_size(stream.numbers),
+      delivered: stream.delivered,
       expected: highest - lowest + 1,
       bytes: stream.bytes,
       payload_types: stream.types
