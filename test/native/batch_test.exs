@@ -98,4 +98,23 @@ defmodule ExWebRTC.Native.BatchTest do
     assert_receive {:ex_webrtc, ^receiver, {:rtp, _track, nil, first}}, 5_000
     assert first.sequence_number == 2
   end
+
+  test "with rtp_delivery: :none packets are counted and not told" do
+    {sender, receiver, [audio, _video], [received, _]} = pair(:none)
+    :ok = PeerConnection.send_rtp(sender, for(n <- 1..20, do: {audio, packet(n)}))
+
+    eventually(fn ->
+      stats = Map.values(PeerConnection.get_stats(receiver))
+
+      Enum.any?(stats, fn entry ->
+        match?(
+          %{type: :inbound_rtp, track_identifier: ^received, packets_received: 20},
+          entry
+        )
+      end)
+    end)
+
+    refute_received {:ex_webrtc, ^receiver, {:rtp, _track, _rid, _packet}}
+    refute_received {:ex_webrtc, ^receiver, {:rtp_batch, _packets}}
+  end
 end

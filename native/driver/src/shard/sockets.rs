@@ -70,7 +70,8 @@ pub fn udp_socket(ip: IpAddr) -> io::Result<socket2::Socket> {
     };
     let socket = socket2::Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
-    enlarge_buffers(&SockRef::from(&socket));
+    static TOLD: Once = Once::new();
+    enlarge_buffers(&SockRef::from(&socket), SOCKET_BUFFER, &TOLD);
     Ok(socket)
 }
 
@@ -103,23 +104,30 @@ pub fn one_of<T>(
     ))
 }
 
-/// Asks for large buffers; the kernel cuts the wish to its limit without an error.
-fn enlarge_buffers(socket: &SockRef<'_>) {
-    static TOLD: Once = Once::new();
+/// Linux reports twice what it grants, with room for its bookkeeping (socket(7)).
+const REPORTED: usize = if cfg!(target_os = "linux") { 2 } else { 1 };
+
+/// Asks for large buffers; the kernel cuts the wish to its limit without an error, which is said
+/// once for all sockets. Whether it was said now.
+fn enlarge_buffers(socket: &SockRef<'_>, wanted: usize, told: &Once) -> bool {
     let asked = socket
-        .set_recv_buffer_size(SOCKET_BUFFER)
-        .and(socket.set_send_buffer_size(SOCKET_BUFFER));
+        .set_recv_buffer_size(wanted)
+        .and(socket.set_send_buffer_size(wanted));
     let granted = asked
         .and_then(|()| Ok(socket.recv_buffer_size()?.min(socket.send_buffer_size()?)))
-        .unwrap_or(0);
-    if granted < SOCKET_BUFFER {
-        TOLD.call_once(|| {
+        .unwrap_or(0)
+        / REPORTED;
+    let mut said = false;
+    if granted < wanted {
+        told.call_once(|| {
+            said = true;
             log::warn!(
                 "the system grants UDP buffers of {granted} bytes only; for fast data channels \
-                 raise net.core.rmem_max and net.core.wmem_max to {SOCKET_BUFFER}"
+                 raise net.core.rmem_max and net.core.wmem_max to {wanted}"
             );
         });
     }
+    said
 }
 
 /// The sockets of one connection. They stay open over ICE restarts.

@@ -75,3 +75,14 @@ async fn a_machine_that_changes_its_address_again_and_again_always_gets_sockets(
         assert!(sockets.own().len() <= MAX_SOCKETS);
     }
 }
+
+#[test]
+fn that_buffers_are_smaller_than_wished_is_said_once() {
+    let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let socket = SockRef::from(&socket);
+    let told = Once::new();
+    assert!(!enlarge_buffers(&socket, 4096, &told), "that is granted");
+    // No system grants a gigabyte.
+    assert!(enlarge_buffers(&socket, 1 << 30, &told));
+    assert!(!enlarge_buffers(&socket, 1 << 30, &told));
+}
