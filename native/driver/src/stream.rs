@@ -100,6 +100,11 @@ impl Stream {
         !matches!(self.state, State::Closed) && self.outbound.push(now, parts, worth)
     }
 
+    /// Gives up what was not written.
+    pub fn abandon(&mut self) {
+        self.outbound.clear();
+    }
+
     /// The messages that were given up since the last call.
     pub fn take_given_up(&mut self) -> GivenUp {
         self.outbound.take_given_up()

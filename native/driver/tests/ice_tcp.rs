@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use support::{Peer, TestMailbox, config, runtime};
 
@@ -142,6 +143,8 @@ fn wait_for_ice(peer: &mut Peer, state: IceConnectionState) {
 struct Proxy {
     address: SocketAddr,
     open: Arc<Mutex<Vec<TcpStream>>>,
+    /// Connections that were made to it.
+    count: Arc<AtomicUsize>,
     stalled: Arc<(Mutex<bool>, Condvar)>,
 }
 
@@ -150,15 +153,18 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let open = Arc::new(Mutex::new(Vec::new()));
+        let count = Arc::new(AtomicUsize::new(0));
         let stalled = Arc::new((Mutex::new(false), Condvar::new()));
         let proxy = Self {
             address,
             open: Arc::clone(&open),
+            count: Arc::clone(&count),
             stalled: Arc::clone(&stalled),
         };
         std::thread::spawn(move || {
             for near in listener.incoming() {
                 let near = near.unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
                 let Ok(far) = TcpStream::connect(to) else {
                     continue;
                 };
@@ -321,14 +327,7 @@ fn closing_frees_the_port_before_it_returns() {
 
 #[test]
 fn a_connection_that_is_cut_is_made_again() {
-    let proxy = Mutex::new(None);
-    let mut call = call(true, |at| {
-        let made = Proxy::to(at);
-        let address = made.address;
-        *proxy.lock().unwrap() = Some(made);
-        address
-    });
-    let proxy = proxy.into_inner().unwrap().unwrap();
+    let (mut call, proxy) = call_through_proxy(true);
     call.talk("before");
     proxy.end_connections();
     wait_for_ice(&mut call.active, IceConnectionState::Disconnected);
@@ -337,6 +336,37 @@ fn a_connection_that_is_cut_is_made_again() {
     for peer in at_both {
         assert_eq!(peer.connection_state(), ConnectionState::Connected);
     }
+}
+
+/// The active side's connection goes through the proxy.
+fn call_through_proxy(passive_offers: bool) -> (Call, Proxy) {
+    let proxy = Mutex::new(None);
+    let call = call(passive_offers, |at| {
+        let made = Proxy::to(at);
+        let address = made.address;
+        *proxy.lock().unwrap() = Some(made);
+        address
+    });
+    (call, proxy.into_inner().unwrap().unwrap())
+}
+
+#[test]
+fn a_peer_that_takes_no_connection_any_more_is_not_asked_again_and_again() {
+    let (mut call, proxy) = call_through_proxy(false);
+    call.talk("before");
+    let made = proxy.count.load(Ordering::Relaxed);
+    // The proxy takes connections, and closes them since nobody is behind it.
+    call.passive.connection.shutdown();
+    call.passive.wait_for_closed();
+    wait_for_ice(&mut call.active, IceConnectionState::Disconnected);
+    let again = || proxy.count.load(Ordering::Relaxed) - made;
+    while again() == 0 {
+        call.active.request(Command::GetStats).unwrap();
+    }
+    for _ in 0..1_000 {
+        call.active.request(Command::GetStats).unwrap();
+    }
+    assert!(again() <= 3, "{} connections", again());
 }
 
 #[test]
@@ -350,14 +380,7 @@ fn a_restart_keeps_the_call() {
 
 #[test]
 fn media_that_a_slow_peer_does_not_take_is_given_up_oldest_first_and_counted() {
-    let proxy = Mutex::new(None);
-    let mut call = call(true, |at| {
-        let made = Proxy::to(at);
-        let address = made.address;
-        *proxy.lock().unwrap() = Some(made);
-        address
-    });
-    let proxy = proxy.into_inner().unwrap().unwrap();
+    let (mut call, proxy) = call_through_proxy(true);
     let track = call.passive.add_track(Kind::Video, 5);
     let offer = call.passive.reoffer();
     let answer = call.active.reanswer(offer);

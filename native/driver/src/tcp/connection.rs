@@ -16,6 +16,10 @@ const PROOF_WITHIN: Duration = Duration::from_secs(15);
 /// What may come until then: a hundred checks, a few times over. It is read and not kept.
 const MAX_UNPROVEN: usize = 64 << 10;
 
+/// Silence after which a connection is one that nobody uses: that of the selected pair carries
+/// consent checks, and the others have served when ICE has decided (RFC 6544 section 8).
+const IDLE: Duration = Duration::from_secs(60);
+
 /// See the module.
 pub struct Connection {
     /// The base of our candidate.
@@ -28,7 +32,8 @@ pub struct Connection {
     /// It is the peer: ICE has validated it.
     proven: bool,
     unproven_bytes: usize,
-    since: Instant,
+    /// When it was made.
+    pub since: Instant,
     /// When it last sent something.
     pub heard: Instant,
 }
@@ -80,9 +85,31 @@ impl Connection {
         self.proven
     }
 
-    /// Until when it may stay without a proof.
-    pub fn deadline(&self) -> Option<Instant> {
-        (!self.proven).then_some(self.since + PROOF_WITHIN)
+    /// Until when it may stay as it is.
+    pub fn deadline(&self) -> Instant {
+        if self.proven {
+            self.heard + IDLE
+        } else {
+            self.since + PROOF_WITHIN
+        }
+    }
+
+    /// Why it may not stay any longer.
+    fn overdue(&self, now: Instant) -> Option<&'static str> {
+        let late = self.deadline() <= now;
+        match self.proven {
+            true if late => Some("nobody uses it"),
+            false if late => Some("it has not proved to be the peer in time"),
+            false if self.unproven_bytes > MAX_UNPROVEN => {
+                Some("it sends without proving to be the peer")
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives up what was not sent.
+    pub fn abandon(&mut self) {
+        self.stream.abandon();
     }
 
     /// Sends a datagram of the engine; what cannot leave in time is given up, oldest first, but
@@ -114,23 +141,27 @@ impl Connection {
         engine: &mut Engine,
         sink: &mut dyn Sink,
     ) -> Turn {
-        if !self.proven {
-            // A check that came before the peer's password was known proves it later.
-            if engine.is_validated(self.local, self.remote) {
-                self.proven = true;
-                self.stream.set_framing(message_length);
-            } else if self.since + PROOF_WITHIN <= now {
-                return Turn::Ended("it has not proved to be the peer in time".to_owned());
-            } else if self.unproven_bytes > MAX_UNPROVEN {
-                return Turn::Ended("it sends without proving to be the peer".to_owned());
-            }
+        // Of this very connection: its addresses may have been another's before. A check that came
+        // before the peer's password was known proves it later.
+        if !self.proven && self.unproven_bytes > 0 && engine.is_validated(self.local, self.remote) {
+            self.proven = true;
+            self.stream.set_framing(message_length);
+        }
+        if let Some(reason) = self.overdue(now) {
+            return Turn::Ended(reason.to_owned());
         }
         let (local, remote) = (self.local, self.remote);
         let mut came = 0;
+        let most = if self.proven {
+            usize::MAX
+        } else {
+            MAX_UNPROVEN - self.unproven_bytes
+        };
         let turn = self.stream.poll(cx, |message| {
             came += message.len();
             if let Some(datagram) = message.get_mut(HEADER..)
                 && !datagram.is_empty()
+                && came <= most
             {
                 engine.handle_datagram(now, local, remote, datagram, sink);
             }
@@ -144,3 +175,6 @@ impl Connection {
         turn
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -236,14 +236,20 @@ impl TcpTransports {
         sink: &mut dyn Sink,
     ) {
         let (local, remote) = (connection.local, connection.remote);
+        connection.abandon();
         let given_up = connection.take_given_up();
         self.discard(local, remote, given_up);
-        if connection.is_proven() {
+        // One that was of use may be made again at once, but not again and again.
+        let of_use =
+            connection.is_proven() && now.saturating_duration_since(connection.since) > FIRST_PAUSE;
+        if of_use {
             self.failures
                 .retain(|it| it.local != local || it.remote != remote);
-            engine.connection_lost(now, local, remote, sink);
         } else if !connection.accepted {
             self.note_failure(now, local, remote);
+        }
+        if connection.is_proven() {
+            engine.connection_lost(now, local, remote, sink);
         }
     }
 
@@ -282,7 +288,7 @@ impl TcpTransports {
 
     /// When [`Self::poll`] has work that no connection tells of.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let connections = self.connections.iter().filter_map(Connection::deadline);
+        let connections = self.connections.iter().map(Connection::deadline);
         let listeners = self.listeners.iter().filter_map(Listener::poll_timeout);
         connections.chain(listeners).min()
     }
