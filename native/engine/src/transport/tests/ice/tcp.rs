@@ -141,7 +141,6 @@ fn udp_is_preferred_where_both_work() {
         active: true,
         passive: Some(port),
     };
-    // The first checks over UDP are lost, so that TCP is ready before.
     let mut pair = connect(all(1_000), all(2_000));
     assert_eq!(protocol(&pair.a, pair.now).as_deref(), Some("udp"));
     assert_eq!(protocol(&pair.b, pair.now).as_deref(), Some("udp"));
