@@ -17,7 +17,8 @@ defmodule Bench do
   @doc """
   Two connections with one host candidate each, connected.
 
-  `setup` runs on the first before its offer, `answering` on the second before its answer.
+  `setup` runs on the first before its offer, `answering` on the second before its answer. `options`
+  are those of both, or a tuple with those of each.
   """
   def pair(setup, options \\ [], answering \\ fn _pc -> :ok end) do
     {a, b} = start_pair(setup, options, answering)
@@ -28,9 +29,10 @@ defmodule Bench do
   @doc "Like `pair/3` without waiting: candidates come to the caller, which must forward them."
   def start_pair(setup, options, answering \\ fn _pc -> :ok end) do
     address = one_address()
-    options = Keyword.put_new(options, :ice_ip_filter, &(&1 == address))
-    {:ok, a} = PeerConnection.start(options)
-    {:ok, b} = PeerConnection.start(options)
+    {first, second} = if is_tuple(options), do: options, else: {options, options}
+    start = &PeerConnection.start(Keyword.put_new(&1, :ice_ip_filter, fn ip -> ip == address end))
+    {:ok, a} = start.(first)
+    {:ok, b} = start.(second)
     setup.(a)
     {:ok, offer} = PeerConnection.create_offer(a)
     :ok = PeerConnection.set_local_description(a, offer)
@@ -72,6 +74,39 @@ defmodule Bench do
     end
 
     {track, setup}
+  end
+
+  @doc """
+  Sets pairs up and closes them, `rate` a second, in a process of its own until that is sent `:stop`.
+
+  Returns the process, and a function that says how many a second it were, once it has stopped.
+  """
+  def come_and_go(rate) do
+    start = System.monotonic_time(:millisecond)
+    parent = self()
+    others = spawn_link(fn -> send(parent, {:came, self(), come_and_go(rate, start, 0)}) end)
+
+    count = fn ->
+      receive do
+        {:came, ^others, pairs} -> 1000 * pairs / (System.monotonic_time(:millisecond) - start)
+      end
+    end
+
+    {others, count}
+  end
+
+  defp come_and_go(rate, start, pairs) do
+    due = start + div(1000 * pairs, rate)
+
+    receive do
+      :stop -> pairs
+    after
+      max(0, due - System.monotonic_time(:millisecond)) ->
+        {_track, setup} = video_track()
+        {a, b} = pair(setup)
+        stop([a, b])
+        come_and_go(rate, start, pairs + 1)
+    end
   end
 
   @doc "Stops connections and forgets their messages."
@@ -130,6 +165,16 @@ defmodule Bench do
 
   defp thread_role(name),
     do: if(name =~ ~r/^\d+_scheduler/, do: "BEAM schedulers", else: "other threads")
+
+  @doc "How often the native threads have gone to sleep so far: each wake-up ends a sleep."
+  def native_wakeups do
+    for task <- File.ls!("/proc/self/task"),
+        {:ok, "ex_webrtc" <> _} <- [File.read("/proc/self/task/#{task}/comm")],
+        {:ok, status} <- [File.read("/proc/self/task/#{task}/status")],
+        [_, switches] <- [Regex.run(~r/^voluntary_ctxt_switches:\s+(\d+)/m, status)],
+        reduce: 0,
+        do: (sum -> sum + String.to_integer(switches))
+  end
 
   @doc "Resident memory of this VM in KiB."
   def rss_kib do
