@@ -265,3 +265,26 @@ fn a_stun_request_to_coturn_is_answered_for_ipv4_and_ipv6() {
         assert!(!errors);
     }
 }
+
+#[test]
+fn connections_on_a_shared_port_each_have_a_relay() {
+    let coturn = Coturn::start(&[]);
+    let url = format!("turn:127.0.0.1:{}", coturn.port);
+    let runtime = runtime(2);
+    let loopback = std::net::Ipv4Addr::LOCALHOST.into();
+    let mut pairs: Vec<_> = (0..2)
+        .map(|_| {
+            let lease = runtime.share_port(None, &[loopback]).unwrap();
+            let relayed = relay_only(vec![server(url.clone(), PASSWORD)]);
+            let mut inside = Peer::open_on(&runtime, lease, relayed);
+            let channel = inside.create_channel("chat");
+            (inside, Peer::open(&runtime, config()), channel)
+        })
+        .collect();
+    for (number, (inside, outside, channel)) in pairs.iter_mut().enumerate() {
+        support::connect(inside, outside);
+        inside.wait_until_open(channel);
+        inside.send_message(channel, DataKind::Binary, &[number as u8; 1000]);
+        assert_eq!(outside.message().1, vec![number as u8; 1000]);
+    }
+}
