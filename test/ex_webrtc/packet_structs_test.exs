@@ -1,7 +1,7 @@
 defmodule ExWebRTC.PacketStructsTest do
   use ExUnit.Case, async: true
 
-  alias ExWebRTC.{PacketExchange, PacketStructs, RTCP, RTP}
+  alias ExWebRTC.{FreshVM, PacketExchange, PacketStructs, RTCP, RTP}
 
   describe "without ex_rtp and ex_rtcp" do
     test "packets are our structs" do
@@ -50,15 +50,17 @@ defmodule ExWebRTC.PacketStructsTest do
   test "where ex_rtp and ex_rtcp are loaded when the application starts, packets are theirs, in the " <>
          "toolkit as well",
        %{tmp_dir: directory} do
-    vm = start_vm()
+    vm = FreshVM.start()
 
     _modules =
-      call(vm, Code, :compile_file, [Path.expand("../fixtures/packet_packages.exs", __DIR__)])
+      FreshVM.call(vm, Code, :compile_file, [
+        Path.expand("../fixtures/packet_packages.exs", __DIR__)
+      ])
 
-    assert {:ok, _started} = call(vm, Application, :ensure_all_started, [:ex_webrtc])
+    assert {:ok, _started} = FreshVM.call(vm, Application, :ensure_all_started, [:ex_webrtc])
 
     {rtp, pli} =
-      call(vm, PacketExchange, :run, [
+      FreshVM.call(vm, PacketExchange, :run, [
         ExRTP.Packet,
         ExRTP.Packet.Extension,
         ExRTCP.Packet.PayloadFeedback.PLI
@@ -71,26 +73,8 @@ defmodule ExWebRTC.PacketStructsTest do
     assert %{__struct__: ExRTCP.Packet.PayloadFeedback.PLI, media_ssrc: media_ssrc} = pli
     assert media_ssrc == rtp.ssrc
 
-    assert {[ExRTP.Packet], frame, size} = call(vm, PacketExchange, :toolkit, [directory])
+    assert {[ExRTP.Packet], frame, size} = FreshVM.call(vm, PacketExchange, :toolkit, [directory])
     assert byte_size(frame) == 3_010
     assert size > 3_010
   end
-
-  defp start_vm do
-    paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
-    {:ok, vm, _node} = :peer.start_link(%{connection: :standard_io, args: paths})
-    on_exit(fn -> stop_vm(vm) end)
-    {:ok, _started} = call(vm, Application, :ensure_all_started, [:elixir])
-    vm
-  end
-
-  # It is linked to the test's process, so it may be gone, or going, already.
-  defp stop_vm(vm) do
-    :peer.stop(vm)
-  catch
-    :exit, _gone -> :ok
-  end
-
-  defp call(vm, module, function, arguments),
-    do: :peer.call(vm, module, function, arguments, 60_000)
 end
