@@ -2,6 +2,7 @@
 # is given frames of ten packets; a depayloader the packets of such a frame. No connection is made.
 defmodule Bench.Toolkit do
   alias ExWebRTC.Media.LEB128
+  alias ExWebRTC.RTCP
   alias ExWebRTC.RTP.{Depayloader, JitterBuffer, Munger, Packet, Payloader}
   alias ExWebRTC.RTP.Packet.Extension
   alias ExWebRTC.RTPCodecParameters
@@ -17,7 +18,7 @@ defmodule Bench.Toolkit do
     )
 
     slow =
-      Enum.filter(codec_rows() ++ packet_rows(), fn {name, count, fun} ->
+      Enum.filter(codec_rows() ++ packet_rows() ++ rtcp_rows(), fn {name, count, fun} ->
         times = for _run <- 1..@runs, do: measure(fun) / count
         median = times |> Enum.sort() |> Enum.at(div(@runs, 2))
 
@@ -85,7 +86,9 @@ defmodule Bench.Toolkit do
        <<0x12, 0, 0x0A, 1, 0, 0x32, LEB128.encode(byte_size(data))::binary>> <> data},
       {"audio/opus", audio},
       {"audio/PCMU", audio},
-      {"audio/G722", audio}
+      {"audio/PCMA", audio},
+      {"audio/G722", audio},
+      {"audio/telephone-event", %{event: "5", duration: 400}}
     ]
   end
 
@@ -121,6 +124,59 @@ defmodule Bench.Toolkit do
       {"munge H264", 1, munge(:h264, packet)},
       {"munge VP8", 1, munge(:vp8, vp8)}
     ]
+  end
+
+  # A report with the name of its sender, and feedback on 100 packets.
+  defp rtcp_rows do
+    report = %RTCP.ReceptionReport{
+      ssrc: 1,
+      fraction_lost: 0,
+      total_lost: 0,
+      last_sequence_number: 7,
+      jitter: 3,
+      last_sr: 5,
+      delay: 6
+    }
+
+    sender = %RTCP.SenderReport{
+      ssrc: 2,
+      ntp_timestamp: 1,
+      rtp_timestamp: 2,
+      packet_count: 3,
+      octet_count: 4,
+      reports: [report]
+    }
+
+    item = %RTCP.SourceDescription.Item{type: :cname, text: "someone@example.org"}
+
+    names = %RTCP.SourceDescription{
+      chunks: [%RTCP.SourceDescription.Chunk{ssrc: 2, items: [item]}]
+    }
+
+    compound = [sender, names]
+
+    feedback = %RTCP.TransportCC{
+      sender_ssrc: 1,
+      media_ssrc: 2,
+      base_sequence_number: 9,
+      packet_status_count: 100,
+      reference_time: 7,
+      fb_pkt_count: 1,
+      packet_chunks: [%RTCP.TransportCC.RunLength{status_symbol: :small_delta, run_length: 100}],
+      recv_deltas: List.duplicate(4, 100)
+    }
+
+    for {name, packets, count} <- [
+          {"SR and SDES", compound, 1},
+          {"feedback, each of 100 packets it tells of", [feedback], 100}
+        ],
+        bytes = RTCP.encode(packets),
+        {:ok, ^packets} = RTCP.decode(bytes),
+        row <- [
+          {"encode RTCP: #{name}", count, fn -> RTCP.encode(packets) end},
+          {"decode RTCP: #{name}", count, fn -> RTCP.decode(bytes) end}
+        ],
+        do: row
   end
 
   defp insert(buffer, packets) do
