@@ -58,7 +58,7 @@ defmodule ExWebRTC.Recorder do
   require Logger
 
   alias ExWebRTC.MediaStreamTrack
-  alias ExWebRTC.Recorder.{Lane, Options, Output}
+  alias ExWebRTC.Recorder.{Backlog, Lane, Options, Output}
   alias ExWebRTC.RTCP.SenderReport
   alias ExWebRTC.RTPCodecParameters
 
@@ -67,6 +67,8 @@ defmodule ExWebRTC.Recorder do
   # A browser changes the codec when it falls back to another encoder; a peer that goes on changing it
   # must not fill the directory.
   @max_codec_changes 16
+
+  @behind "the disk is too slow for what is recorded: packets are left out"
 
   @typedoc """
   - `base_dir`: where the files go; made if it is not there. Default `"./recordings"`
@@ -151,7 +153,8 @@ defmodule ExWebRTC.Recorder do
 
   @doc """
   Records a packet. `recv_time` is when it arrived, in milliseconds of the monotonic clock. Never
-  blocks; packets of tracks that were not added are ignored.
+  blocks; packets of tracks that were not added are ignored, and packets are lost while the disk cannot
+  take as many as come.
   """
   @spec record(
           GenServer.server(),
@@ -193,7 +196,17 @@ defmodule ExWebRTC.Recorder do
     Process.flag(:trap_exit, true)
 
     with :ok <- File.mkdir_p(opts.base_dir) do
-      state = %{opts: opts, tracks: %{}, lanes: %{}, outputs: %{}, homes: %{}, wall: %{}, next: 0}
+      state = %{
+        opts: opts,
+        tracks: %{},
+        lanes: %{},
+        outputs: %{},
+        homes: %{},
+        wall: %{},
+        next: 0,
+        backlog: %Backlog{}
+      }
+
       tracks = if opts.on_start, do: opts.on_start.(), else: []
       {:ok, add(state, Enum.map(tracks, &track!/1))}
     else
@@ -219,12 +232,17 @@ defmodule ExWebRTC.Recorder do
   @impl true
   def handle_cast({:record, {track_id, _rid} = key, packet, recv_time}, state)
       when is_map_key(state.tracks, track_id) do
-    with nil <- Map.fetch!(state.tracks, track_id).error,
+    backlog = Backlog.count(state.backlog)
+    if backlog.behind? and not state.backlog.behind?, do: Logger.warning(@behind)
+    state = %{state | backlog: backlog}
+
+    with false <- backlog.behind?,
+         nil <- Map.fetch!(state.tracks, track_id).error,
          {:ok, packet, state} <- lane(state, key, packet) do
       lane = Map.fetch!(state.lanes, key)
       {:noreply, lane |> Lane.insert(packet, recv_time, written?(state, key)) |> take(state, key)}
     else
-      _failed_or_unknown -> {:noreply, state}
+      _behind_or_failed_or_unknown -> {:noreply, state}
     end
   end
 

@@ -294,6 +294,34 @@ defmodule ExWebRTC.RecorderFilesTest do
       assert length(frames) == 20
     end
 
+    test "while the disk takes nothing, packets do not pile up", %{tmp_dir: directory} do
+      recorder = start(directory)
+      audio = MediaStreamTrack.new(:audio)
+      {:ok, _manifest} = Recorder.add_tracks(recorder, [audio])
+      packets = opus(15_000)
+      feed(recorder, audio, Enum.take(packets, 10))
+      flow(recorder, audio)
+      # As in a write that does not return.
+      :ok = :sys.suspend(recorder)
+      feed(recorder, audio, Enum.slice(packets, 10, 14_000))
+
+      log =
+        capture_log(fn ->
+          :ok = :sys.resume(recorder)
+          :sys.get_state(recorder)
+        end)
+
+      assert log =~ "too slow"
+      feed(recorder, audio, Enum.slice(packets, 14_010, 10))
+      flow(recorder, audio)
+      feed(recorder, audio, Enum.drop(packets, 14_020))
+      {:ok, manifest, nil} = Recorder.end_tracks(recorder, [audio.id])
+      {_tracks, frames} = read(manifest[audio.id].location)
+      # The last are there again, where they belong.
+      assert length(frames) in 1000..3000
+      assert_in_delta List.last(frames).time, 299_980, 1
+    end
+
     test "every writer says that a disk is full" do
       {:ok, track} = WebM.Track.audio("audio/opus")
       full = "/dev/full"

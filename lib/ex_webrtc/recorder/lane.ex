@@ -49,7 +49,9 @@ defmodule ExWebRTC.Recorder.Lane do
   def insert(lane, packet, at, slew?) do
     timeline = Timeline.arrived(lane.timeline, packet.timestamp, at)
     lane = %{lane | timeline: timeline, arrival: at}
-    lane.jitter_buffer |> JitterBuffer.insert(packet) |> frames(lane, slew?)
+    # A frame is compared with when its own packets arrived, however long they waited here.
+    arrived = %{sequence_number: packet.sequence_number, packet: packet, at: at}
+    lane.jitter_buffer |> JitterBuffer.insert(arrived) |> frames(lane, slew?)
   end
 
   @spec handle_timeout(t(), boolean()) :: {[timed()], integer() | nil, t()}
@@ -61,10 +63,10 @@ defmodule ExWebRTC.Recorder.Lane do
 
   defp frames({packets, timer, jitter_buffer}, lane, slew?) do
     {frames, lane} =
-      Enum.flat_map_reduce(packets, %{lane | jitter_buffer: jitter_buffer}, fn packet, lane ->
-        case Depayloader.depayload_frame(lane.depayloader, packet) do
+      Enum.flat_map_reduce(packets, %{lane | jitter_buffer: jitter_buffer}, fn arrived, lane ->
+        case Depayloader.depayload_frame(lane.depayloader, arrived.packet) do
           {%Frame{} = frame, depayloader} ->
-            timed(%{lane | depayloader: depayloader}, frame, slew?)
+            timed(%{lane | depayloader: depayloader}, frame, arrived.at, slew?)
 
           {_event_or_nil, depayloader} ->
             {[], %{lane | depayloader: depayloader}}
@@ -74,8 +76,8 @@ defmodule ExWebRTC.Recorder.Lane do
     {frames, timer, lane}
   end
 
-  defp timed(lane, frame, slew?) do
-    {time, timeline} = Timeline.time(lane.timeline, frame.timestamp, lane.arrival, slew?)
+  defp timed(lane, frame, at, slew?) do
+    {time, timeline} = Timeline.time(lane.timeline, frame.timestamp, at, slew?)
     lost = JitterBuffer.stats(lane.jitter_buffer).lost
     gap = if lost > lane.lost, do: lane.last_time
 
