@@ -2,9 +2,11 @@
 
 use crate::mailbox::Mailbox;
 use crate::queue::{Queue, Submission};
+use crate::shard::forwards::{ForwardMessage, Opening};
 use bytes::Bytes;
 use engine::command::{Command, OutgoingData, OutgoingRtp};
-use engine::ids::{RequestId, Rid, TrackId};
+use engine::ids::{RequestId, Rid, SenderId, TrackId};
+use engine::media::{ForwardName, SourceOptions};
 use std::fmt;
 use std::sync::Arc;
 
@@ -88,6 +90,31 @@ impl<M: Mailbox> Connection<M> {
     /// `Busy` when some of them were dropped because too many wait, `Closed`.
     pub fn send_rtp_batch(&self, packets: Vec<(TrackId, OutgoingRtp)>) -> Result<(), SubmitError> {
         self.handle.queue.push_packets(packets)
+    }
+
+    /// Forwards packets of a received track to a sender of `sink`, which may be this connection;
+    /// answered like a request, when both have agreed. It ends with either, and is stopped with
+    /// [`Command::StopForward`].
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn forward(
+        &self,
+        request: RequestId,
+        name: ForwardName,
+        options: SourceOptions,
+        sink: &Self,
+        sender: SenderId,
+    ) -> Result<(), SubmitError> {
+        let opening = Opening {
+            request,
+            name,
+            options,
+            sink: Arc::clone(&sink.handle.queue),
+            sender,
+        };
+        let open = ForwardMessage::Open(Box::new(opening));
+        self.handle.queue.push(Submission::Forward(open))
     }
 
     /// Asks the peer for a keyframe of a received track.

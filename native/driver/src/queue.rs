@@ -1,9 +1,11 @@
 //! The way from the handles of a connection to its shard: bounded, ordered, one wake-up a burst.
 
 use crate::connection::SubmitError;
+use crate::shard::forwards::ForwardMessage;
 use bytes::Bytes;
 use engine::command::{Command, OutgoingData, OutgoingRtp};
 use engine::ids::{RequestId, Rid, TrackId};
+use engine::media::{ToSink, ToSource};
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +19,14 @@ pub const MAX_WAITING_REQUESTS: usize = 1024;
 /// RTP and RTCP packets that may wait in one connection: 50 ms of 80,000 packets a second. Media
 /// that waited longer is better not sent at all.
 pub const MAX_WAITING_PACKETS: usize = 4096;
+
+/// Forwarded packets that may wait in one connection, for the same reason as many. They have a
+/// bound of their own: a program that floods does not push out what is forwarded, nor that the
+/// program.
+pub const MAX_WAITING_FORWARDED: usize = 4096;
+
+/// Keyframe requests and budgets that may wait at a source: said again when they are dropped.
+const MAX_WAITING_FEEDBACK: usize = 4096;
 
 /// Data channel messages that may wait in one connection. Their bytes are bounded by each
 /// channel's account; this bounds the empty ones and the memory around the small ones.
@@ -34,6 +44,8 @@ pub enum Submission<M> {
     Rtcp(Bytes),
     /// `Connection::send_data`
     Data(OutgoingData),
+    /// `Connection::forward`, and what the ends of a forward say to each other.
+    Forward(ForwardMessage<M>),
     /// `Connection::with_mailbox`
     Mailbox(Box<dyn FnOnce(&mut M) + Send>),
     /// A `.local` name was looked up.
@@ -72,6 +84,8 @@ struct Waiting<M> {
     requests: usize,
     packets: usize,
     messages: usize,
+    forwarded: usize,
+    feedback: usize,
     closed: bool,
     /// Set while the connection's task sleeps; the first push of a burst takes it.
     waker: Option<Waker>,
@@ -95,6 +109,8 @@ impl<M> Queue<M> {
                 requests: 0,
                 packets: 0,
                 messages: 0,
+                forwarded: 0,
+                feedback: 0,
                 closed: false,
                 waker: None,
             }),
@@ -217,6 +233,8 @@ impl<M> Queue<M> {
         waiting.requests = 0;
         waiting.packets = 0;
         waiting.messages = 0;
+        waiting.forwarded = 0;
+        waiting.feedback = 0;
         self.full.store(false, Ordering::Relaxed);
         Poll::Ready(if waiting.closed {
             Taken::Closed
@@ -234,19 +252,35 @@ impl<M> Queue<M> {
 impl<M> Waiting<M> {
     /// Counts a submission against the bound of its kind (`docs/architecture.md`, overflow).
     fn admit(&mut self, submission: &Submission<M>) -> Result<(), SubmitError> {
-        let (count, bound) = match submission {
-            Submission::Request(..) | Submission::Mailbox(_) => {
-                (&mut self.requests, MAX_WAITING_REQUESTS)
+        let (count, bound, weight) = match submission {
+            Submission::Request(..)
+            | Submission::Mailbox(_)
+            | Submission::Forward(ForwardMessage::Open(_)) => {
+                (&mut self.requests, MAX_WAITING_REQUESTS, 1)
             }
             Submission::Rtp(..) | Submission::Pli(..) | Submission::Rtcp(_) => {
-                (&mut self.packets, MAX_WAITING_PACKETS)
+                (&mut self.packets, MAX_WAITING_PACKETS, 1)
             }
-            Submission::Data(_) => (&mut self.messages, MAX_WAITING_MESSAGES),
+            Submission::Data(_) => (&mut self.messages, MAX_WAITING_MESSAGES, 1),
+            Submission::Forward(ForwardMessage::ToSink(_, ToSink::Packets(_, range))) => {
+                (&mut self.forwarded, MAX_WAITING_FORWARDED, range.len())
+            }
+            Submission::Forward(ForwardMessage::ToSource(
+                _,
+                ToSource::Keyframe | ToSource::Budget(_),
+            )) => (&mut self.feedback, MAX_WAITING_FEEDBACK, 1),
+            // Once for each forward, of which there are as many as requests were taken.
+            Submission::Forward(
+                ForwardMessage::Attach(_)
+                | ForwardMessage::Attached(..)
+                | ForwardMessage::ToSink(_, ToSink::End(_))
+                | ForwardMessage::ToSource(_, ToSource::End(_)),
+            ) => return Ok(()),
             // Answers to questions that the connection asked: bounded where it asks.
             Submission::MdnsResolved(..) | Submission::ServerResolved { .. } => return Ok(()),
         };
         if *count < bound {
-            *count += 1;
+            *count += weight;
             return Ok(());
         }
         Err(SubmitError::Busy)

@@ -31,6 +31,10 @@ impl PacketWriter for Wire {
         Some(header.len() + payload.len())
     }
 
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     fn write_rtcp(&mut self, packet: &[u8]) -> Option<usize> {
         Some(packet.len())
     }
@@ -78,7 +82,7 @@ fn main() {
         track: Some(TrackId(1)),
         codec: codec.clone(),
         codecs: vec![codec.clone()],
-        rtx_payload_type: Some(97),
+        rtx: [(97, 96)].into(),
         encodings: vec![EncodingPlan {
             rid: None,
             ssrc: 1,

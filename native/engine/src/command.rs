@@ -1,7 +1,8 @@
 //! What the control plane asks of a connection. Every command gets exactly one reply.
 
 use crate::error::Error;
-use crate::ids::{ChannelId, ReceiverId, Rid, SenderId, TransceiverId};
+use crate::ids::{ChannelId, ForwardId, ReceiverId, Rid, SenderId, TransceiverId};
+use crate::media::{ForwardInfo, LayerChoice};
 use crate::stats::{StatsReport, StatsSelector};
 use crate::w3c::{
     ChannelState, Codec, ConnectionState, Direction, DtlsState, IceCandidateInit,
@@ -102,6 +103,12 @@ pub enum Command {
         /// The silence behind it, in milliseconds.
         inter_tone_gap: u32,
     },
+    /// `set_forward_layer/2`
+    SetForwardLayer(ForwardId, LayerChoice),
+    /// `stop_forward/1`
+    StopForward(ForwardId),
+    /// `get_forwards/1`
+    GetForwards,
     /// `set_packet_loss/2`, in percent.
     SetPacketLoss(u8),
     /// What `ice_ip_filter` and `host_to_srflx_ip_mapper` say now; sent before a command that
@@ -189,6 +196,8 @@ pub enum Value {
     Parameters(Box<RtpParameters>),
     /// `get_synchronization_sources`, `get_contributing_sources`
     Sources(Vec<RtpSource>),
+    /// `get_forwards`
+    Forwards(Vec<ForwardInfo>),
 }
 
 /// A command's outcome.

@@ -56,6 +56,10 @@ reasons! {
     InvalidTransceiverDirection = "invalid_transceiver_direction",
     InvalidCodec = "invalid_codec",
     InvalidOption = "invalid_option",
+    // Section 7: forwarding.
+    InvalidForward = "invalid_forward",
+    InvalidLayer = "invalid_layer",
+    CodecMismatch = "codec_mismatch",
     BufferFull = "buffer_full",
     Closed = "closed",
     Busy = "busy",

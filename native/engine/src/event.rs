@@ -2,7 +2,7 @@
 
 use crate::command::{ChannelHandle, ChannelInfo, CommandResult};
 use crate::ids::{ChannelId, RequestId, Rid, SenderId, TrackId};
-use crate::media::ReceivedRtp;
+use crate::media::{ForwardEnd, ReceivedRtp};
 use crate::w3c::{
     ChannelState, ConnectionState, DataKind, DtlsState, IceCandidateInit, IceConnectionState,
     IceGatheringState, SignalingState, Track,
@@ -49,6 +49,8 @@ pub enum Event {
     ToneChange(SenderId, String),
     /// `{:bandwidth_estimate, bits_per_second}`
     BandwidthEstimate(u64),
+    /// `{:forward_ended, ref, reason}`: the label that the control plane gave, and why.
+    ForwardEnded(Bytes, ForwardEnd),
 }
 
 /// `RTCPeerConnectionIceErrorEvent`.

@@ -30,6 +30,8 @@ number_id! {
     TrackId(u64);
     /// A data channel for the life of its connection. Not the SCTP stream id, which is known late and reused.
     ChannelId(u32);
+    /// A forward, between the two connections that are its ends. Random.
+    ForwardId(u64);
 }
 
 macro_rules! text_id {

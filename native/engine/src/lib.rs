@@ -28,4 +28,4 @@ pub mod transport;
 pub mod w3c;
 
 mod engine;
-pub use engine::Engine;
+pub use engine::{Engine, SourceOffer};

@@ -98,12 +98,21 @@ pub struct SendPlan {
     pub codec: Codec,
     /// Every negotiated codec, RTX left out; packets may name another one's payload type.
     pub codecs: Vec<Codec>,
-    /// RTX payload type for `codec`, if negotiated.
-    pub rtx_payload_type: Option<u8>,
+    /// RTX payload type to the payload type it repairs (`apt`), of those in `codecs`.
+    pub rtx: BTreeMap<u8, u8>,
     /// One entry without simulcast, else one a layer.
     pub encodings: Vec<EncodingPlan>,
     /// `CNAME` for SDES (RFC 8834 section 4.9).
     pub cname: String,
+}
+
+impl SendPlan {
+    /// The payload type of RTX for a codec's payload type.
+    pub fn rtx_of(&self, payload_type: u8) -> Option<u8> {
+        let mut repairs = self.rtx.iter();
+        let found = repairs.find(|(_, apt)| **apt == payload_type);
+        found.map(|(rtx, _)| *rtx)
+    }
 }
 
 /// One RTP stream that we send.

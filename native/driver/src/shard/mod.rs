@@ -6,6 +6,7 @@
 //! timers again: a busy connection does not starve its neighbours.
 
 pub mod backlog;
+pub mod forwards;
 pub mod receive;
 pub mod sockets;
 mod task;

@@ -1,6 +1,7 @@
 //! The task of one connection: takes what came in, lets the engine work, sends what comes out.
 
 use super::backlog::Backlog;
+use super::forwards::{ForwardMessage, Forwards};
 use super::receive::{Received, receive};
 use super::sockets::Sockets;
 use super::timer::Timer;
@@ -53,6 +54,7 @@ pub struct Task<M: Mailbox> {
     lease: Option<PortLease>,
     /// Between the first turn and the end.
     live: Option<Live>,
+    forwards: Forwards<M>,
     neighbourhood: Rc<Neighbourhood>,
     counted: Option<Counted>,
 }
@@ -87,6 +89,7 @@ impl<M: Mailbox> Task<M> {
             config: Some(opening.config),
             lease: opening.lease,
             live: None,
+            forwards: Forwards::default(),
             neighbourhood,
             counted: Some(counted),
         }
@@ -162,7 +165,14 @@ impl<M: Mailbox> Task<M> {
                     live.engine
                         .packets_not_taken(self.mailbox.dropped_packets());
                 }
-                live.submit(now, submission, &mut self.mailbox);
+                match submission {
+                    Submission::Forward(message) => {
+                        let engine = &mut live.engine;
+                        let (queue, mailbox) = (&self.queue, &mut self.mailbox);
+                        self.forwards.take(now, message, engine, queue, mailbox);
+                    }
+                    submission => live.submit(now, submission, &mut self.mailbox),
+                }
                 worked = true;
             }
         }
@@ -174,6 +184,9 @@ impl<M: Mailbox> Task<M> {
             live.serve_relays(now, &mut self.mailbox);
             live.act(now, &self.neighbourhood, &self.queue, &mut self.mailbox);
             live.sockets.learn(now, live.engine.take_proofs());
+            if self.forwards.carry(now, &mut live.engine) {
+                live.engine.flush(now, &mut self.mailbox);
+            }
             self.mailbox.turn_ended();
         }
         live.send(now);
@@ -198,6 +211,7 @@ impl<M: Mailbox> Task<M> {
         if let Err(text) = panic_guard::run(|| self.live = None) {
             log::error!("a panicked connection panicked again when it was dropped: {text}");
         }
+        self.forwards.end_all(&mut self.mailbox);
         self.refuse_waiting();
         if let Err(text) = panic_guard::run(|| self.mailbox.panicked(text)) {
             log::error!("the mailbox of a panicked connection panicked: {text}");
@@ -209,8 +223,16 @@ impl<M: Mailbox> Task<M> {
         let mut rest = self.queue.take_rest();
         let waiting = self.burst.drain(..).chain(rest.drain(..));
         for submission in waiting {
-            if let Submission::Request(id, _) = submission
-                && let Err(text) = panic_guard::run(|| self.mailbox.reply(id, Err(Error::Closed)))
+            let request = match submission {
+                Submission::Request(id, _) => id,
+                Submission::Forward(ForwardMessage::Open(opening)) => opening.request,
+                Submission::Forward(ForwardMessage::Attach(attaching)) => {
+                    attaching.refuse();
+                    continue;
+                }
+                _ => continue,
+            };
+            if let Err(text) = panic_guard::run(|| self.mailbox.reply(request, Err(Error::Closed)))
             {
                 log::error!("the mailbox of a closed connection panicked: {text}");
             }
@@ -230,6 +252,7 @@ impl<M: Mailbox> Drop for Task<M> {
         if let Err(text) = ended {
             log::error!("a connection panicked when it was closed: {text}");
         }
+        self.forwards.end_all(&mut self.mailbox);
         self.refuse_waiting();
         self.counted = None;
         if let Err(text) = panic_guard::run(|| self.mailbox.closed()) {
@@ -276,6 +299,8 @@ impl Live {
             }
             Submission::Rtcp(packet) => self.engine.send_rtcp(now, &packet),
             Submission::Data(data) => self.engine.send_data(now, data, mailbox),
+            // Needs to know the other ends: the task takes it.
+            Submission::Forward(_) => {}
             Submission::Mailbox(change) => change(mailbox),
             Submission::MdnsResolved(name, address) => {
                 self.gatherer.mdns_answered();

@@ -192,6 +192,15 @@ impl Engine {
                 self.media.insert_dtmf(now, sender, &tones)?;
                 Ok(Value::Unit)
             }
+            Command::SetForwardLayer(id, layer) => {
+                self.media.set_forward_layer(now, id, layer)?;
+                Ok(Value::Unit)
+            }
+            Command::StopForward(id) => {
+                self.media.stop_forward(id)?;
+                Ok(Value::Unit)
+            }
+            Command::GetForwards => Ok(Value::Forwards(self.media.forwards())),
             Command::SetPacketLoss(percent) => {
                 self.media.set_packet_loss(percent);
                 Ok(Value::Unit)
@@ -212,7 +221,7 @@ impl Engine {
     /// takes effect without a negotiation.
     fn changed(&mut self, now: Instant, changes: Vec<Change>, sink: &mut dyn Sink) {
         Self::tell(changes, sink);
-        self.media.apply(now, &self.negotiation.media_plan());
+        self.apply_media(now);
     }
 
     fn add_ice_candidate(

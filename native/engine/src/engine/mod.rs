@@ -4,6 +4,7 @@
 //! are wired to each other.
 
 mod commands;
+mod forwarding;
 mod states;
 
 use crate::address::TransportAddress;
@@ -18,6 +19,7 @@ use crate::negotiation::{Change, Negotiation};
 use crate::outbox::Outbox;
 use crate::transport::{Incoming, LocalCandidate, Proof, Transport, TransportEvent};
 use crate::w3c::{ChannelState, DtlsState, IceGatheringState, SignalingState};
+pub use forwarding::SourceOffer;
 use states::States;
 use std::collections::{HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -155,6 +157,10 @@ impl Engine {
     /// Ends a batch of [`Self::handle_datagram`] and `send_*` calls: moves what the rooms have
     /// for each other (SCTP packets into DTLS, state changes into messages).
     pub fn flush(&mut self, now: Instant, sink: &mut dyn Sink) {
+        self.media.finish_turn();
+        while let Some((name, reason)) = self.media.poll_forward_end() {
+            sink.event(Event::ForwardEnded(name.label, reason));
+        }
         for _ in 0..MAX_FLUSH_ROUNDS {
             let mut moved = false;
             while let Some(event) = self.transport.poll_event() {
@@ -386,7 +392,7 @@ impl Engine {
 
     /// Hands every room the plan that negotiation has now.
     fn apply_plans(&mut self, now: Instant, sink: &mut dyn Sink) {
-        self.media.apply(now, &self.negotiation.media_plan());
+        self.apply_media(now);
         if let Some(plan) = self.negotiation.transport_plan() {
             self.transport.apply(now, &plan, &mut self.outbox);
             if self.gathered_ufrag.as_ref() != Some(&plan.local.ufrag) {

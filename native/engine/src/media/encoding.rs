@@ -146,10 +146,54 @@ impl Encoding {
         if packet.rtx {
             return self.send_again(now, packet, envelope, twcc, lost, out);
         }
-        let Some(sequence_number) = self.number(packet.sequence_number) else {
+        let Some(number) = self.number(packet.sequence_number) else {
             self.counters.refused += 1;
             return None;
         };
+        self.send_as(now, packet, number, envelope, twcc, lost, out)
+    }
+
+    /// The number behind the last one, as whoever hands packets over counts.
+    pub(super) fn next_number(&self) -> Option<u16> {
+        let next = self.sent.last()?.wrapping_add(1);
+        Some(next.wrapping_sub(self.shift))
+    }
+
+    /// Sends a packet of another connection. It keeps its number, or is not sent: the numbers of a
+    /// forward never start over.
+    pub(super) fn forward(
+        &mut self,
+        now: Instant,
+        packet: &OutgoingRtp,
+        envelope: &Envelope<'_>,
+        twcc: Option<u16>,
+        lost: bool,
+        out: &mut dyn PacketWriter,
+    ) -> Option<usize> {
+        let number = packet.sequence_number.wrapping_add(self.shift);
+        match self.sent.insert(number) {
+            Arrival::First(_) | Arrival::Ahead { .. } | Arrival::Late(_) => {
+                self.send_as(now, packet, number, envelope, twcc, lost, out)
+            }
+            Arrival::Duplicate | Arrival::TooOld => {
+                self.counters.refused += 1;
+                None
+            }
+        }
+    }
+
+    /// Sends a packet under a number that was never used.
+    #[allow(clippy::too_many_arguments)]
+    fn send_as(
+        &mut self,
+        now: Instant,
+        packet: &OutgoingRtp,
+        sequence_number: u16,
+        envelope: &Envelope<'_>,
+        twcc: Option<u16>,
+        lost: bool,
+        out: &mut dyn PacketWriter,
+    ) -> Option<usize> {
         let header = self.header_of(packet, envelope, sequence_number, twcc);
         let padded;
         let payload = if packet.padding_size == 0 {

@@ -132,6 +132,7 @@ impl Media {
                 if let Some(encoding) = stream.and_then(|at| self.outbound.encoding_mut(at)) {
                     encoding.counters.plis += 1;
                 }
+                self.viewer_wants_keyframe(stream);
             }
             (rtcp_in::PAYLOAD_FEEDBACK, rtcp_in::FORMAT_FIR) => {
                 packet.full_intra_requests().next()?;
@@ -140,6 +141,7 @@ impl Media {
                     if let Some(encoding) = stream.and_then(|at| self.outbound.encoding_mut(at)) {
                         encoding.counters.firs += 1;
                     }
+                    self.viewer_wants_keyframe(stream);
                 }
             }
             (rtcp_in::PAYLOAD_FEEDBACK, rtcp_in::FORMAT_ALFB) => {
@@ -313,7 +315,7 @@ impl Media {
         self.request_keyframe(now, at, ssrc, out);
     }
 
-    fn request_keyframe(
+    pub(super) fn request_keyframe(
         &mut self,
         _now: Instant,
         at: usize,

@@ -12,6 +12,8 @@ mod bandwidth;
 mod dtmf;
 mod encoding;
 mod feedback;
+mod forward;
+mod forwarding;
 mod header;
 mod history;
 mod inbound;
@@ -34,6 +36,7 @@ mod tests;
 
 use self::bandwidth::Bandwidth;
 use self::dtmf::{Playout, Step};
+use self::forward::{Sinks, Sources};
 use self::inbound::{Inbound, Marks, Route};
 use self::loss::LossSimulation;
 use self::outbound::Outbound;
@@ -55,6 +58,10 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 pub use self::dtmf::Tones;
+pub use self::forward::{
+    Burst, ForwardEnd, ForwardEndpoint, ForwardInfo, ForwardName, ForwardOutput, ForwardedRtp,
+    LayerChoice, MAX_FORWARDS, SourceClock, SourceFormat, SourceOptions, ToSink, ToSource,
+};
 pub use self::header::Elements;
 
 /// A packet as it arrived, decrypted, borrowed from the receive buffer.
@@ -87,6 +94,8 @@ pub trait PacketWriter {
     /// Sends one RTP packet: its clear header (extensions included) and its payload (padding
     /// included). Returns the bytes on the wire, or `None` when there is no path yet.
     fn write_rtp(&mut self, header: &[u8], payload: &[u8]) -> Option<usize>;
+    /// Whether there is a path now.
+    fn is_ready(&self) -> bool;
     /// Sends one RTCP packet, compound or reduced-size.
     fn write_rtcp(&mut self, packet: &[u8]) -> Option<usize>;
 }
@@ -102,6 +111,8 @@ struct Dropped {
     probes: u64,
     /// RTCP of the program that is none.
     refused_rtcp: u64,
+    /// Packets of the program for senders that are forwarded to.
+    forwarded_to: u64,
     /// Packets of the program that waited in too long a queue to get here.
     refused: u64,
     /// Received packets that the program did not take in time.
@@ -120,6 +131,8 @@ pub struct Media {
     ids: ExtensionIds,
     inbound: Inbound,
     outbound: Outbound,
+    sources: Sources,
+    sinks: Sinks,
     arrivals: ArrivalLog,
     bandwidth: Bandwidth,
     told_estimate: Option<ToldEstimate>,
@@ -149,6 +162,8 @@ impl Media {
             ids: ExtensionIds::default(),
             inbound: Inbound::default(),
             outbound: Outbound::default(),
+            sources: Sources::default(),
+            sinks: Sinks::default(),
             arrivals: ArrivalLog::new(),
             bandwidth: Bandwidth::new(now),
             told_estimate: None,
@@ -167,7 +182,7 @@ impl Media {
     }
 
     /// Reconciles streams with what negotiation decided. State of streams that stay is kept.
-    pub fn apply(&mut self, _now: Instant, plan: &MediaPlan) {
+    pub fn apply(&mut self, now: Instant, plan: &MediaPlan) {
         let mut sections: Vec<Section> = plan.sections.iter().map(Section::new).collect();
         for section in &mut sections {
             let before = self.sections.iter().find(|before| {
@@ -185,6 +200,8 @@ impl Media {
         self.ids = ExtensionIds::shared(&sections);
         self.sections = sections;
         self.bandwidth.streams_changed();
+        self.sources.reconcile(now, &self.sections);
+        self.sinks.plan_changed();
     }
 
     /// Sends a packet on the sender that has this track. A track that no sender has, or one that
@@ -198,6 +215,10 @@ impl Media {
         out: &mut dyn PacketWriter,
     ) -> bool {
         if self.closed {
+            return true;
+        }
+        if !self.sinks.is_empty() && self.is_forwarded_to(track) {
+            self.dropped.forwarded_to += 1;
             return true;
         }
         let lost = self.loss.drops();
@@ -259,6 +280,9 @@ impl Media {
                 self.handle_repair(now, at, payload_type, &packet, sink);
             }
         }
+        if self.sources.due().is_some_and(|due| due <= now) {
+            self.ask_for_keyframes(now, out);
+        }
     }
 
     fn handle_media(
@@ -284,9 +308,12 @@ impl Media {
         if verdict == Verdict::Fresh {
             receiver.sources.heard(now, packet, marks);
         }
+        if matches!(verdict, Verdict::Fresh | Verdict::Padding) && !self.sources.is_empty() {
+            forwarding::offer(&mut self.sources, now, section, receiver, packet);
+        }
         let layer = receiver.layer;
         if verdict == Verdict::Fresh && self.deliver {
-            deliver(section, layer, packet, sink);
+            deliver(section, layer, packet, &self.sources, sink);
         }
         if !section.wanted_keyframes.is_empty() {
             self.request_wanted_keyframe(now, at, packet.ssrc, out);
@@ -328,8 +355,11 @@ impl Media {
         if let Some(sample) = round_trip {
             self.round_trip.measured(sample);
         }
+        if matches!(verdict, Verdict::Fresh | Verdict::Padding) && !self.sources.is_empty() {
+            forwarding::offer(&mut self.sources, now, section, receiver, &original);
+        }
         if verdict == Verdict::Fresh && self.deliver {
-            deliver(section, receiver.layer, &original, sink);
+            deliver(section, receiver.layer, &original, &self.sources, sink);
         }
     }
 
@@ -338,7 +368,8 @@ impl Media {
         let tones = self.tones.iter().map(Playout::due).min();
         let (report, nack, arrivals) = (self.report_due, self.nack_due, self.arrivals.due());
         let (paced, told) = (self.bandwidth.due(), self.estimate_due());
-        [report, nack, arrivals, tones, paced, told]
+        let keyframes = self.sources.due();
+        [report, nack, arrivals, tones, paced, told, keyframes]
             .into_iter()
             .flatten()
             .min()
@@ -360,6 +391,9 @@ impl Media {
         }
         if self.tones.iter().any(|playout| playout.due() <= now) {
             self.play(now, out);
+        }
+        if self.sources.due().is_some_and(|due| due <= now) {
+            self.ask_for_keyframes(now, out);
         }
         self.pace(now, out);
     }
@@ -521,6 +555,8 @@ impl Media {
             return;
         }
         self.closed = true;
+        self.sources.finish_all(ForwardEnd::Closed);
+        self.sinks.finish_all(ForwardEnd::Closed);
         reports::send_goodbye(&self.outbound, out);
         self.report_due = None;
         self.nack_due = None;
@@ -556,6 +592,7 @@ impl Media {
             clock: &self.clock,
         };
         source.write(report);
+        forwarding::write_stats(&self.sources, &self.sinks, report);
         let paced_out = self.bandwidth.paced_out();
         stats::write_dropped(
             &self.dropped,
@@ -598,11 +635,21 @@ impl Media {
     }
 }
 
-/// Hands a packet to the sink, under its layer's name where there is simulcast.
-fn deliver(section: &Section, layer: Option<usize>, packet: &ReceivedRtp<'_>, sink: &mut dyn Sink) {
+/// Hands a packet to the sink, under its layer's name where there is simulcast. Those of a track
+/// that is forwarded stay here, unless the program wants them too.
+fn deliver(
+    section: &Section,
+    layer: Option<usize>,
+    packet: &ReceivedRtp<'_>,
+    sources: &Sources,
+    sink: &mut dyn Sink,
+) {
     let Some(receive) = section.receive() else {
         return;
     };
+    if !sources.is_empty() && !sources.is_delivered(receive.track) {
+        return;
+    }
     let rid: Option<&Rid> = layer.and_then(|layer| receive.rids.get(layer));
     sink.rtp(receive.track, rid, packet);
 }

@@ -3,7 +3,7 @@
 use super::PacketWriter;
 use super::bandwidth::{Bandwidth, Class};
 use super::dtmf::TonePacket;
-use super::encoding::{Encoding, Envelope};
+use super::encoding::{Encoding, Envelope, LastSent};
 use super::section::{ExtensionIds, Section, has_feedback};
 use crate::command::OutgoingRtp;
 use crate::ids::{SenderId, TrackId};
@@ -39,16 +39,11 @@ pub(super) struct Sender {
 
 impl Sender {
     fn new(section: usize, plan: &SendPlan, mut old: Vec<Encoding>) -> Self {
-        let describe = |codec: &crate::w3c::Codec| {
-            // RTX is negotiated for the codec in use; another one's packets are repeated as
-            // they were.
-            let current = codec.payload_type == plan.codec.payload_type;
-            SentCodec {
-                payload_type: codec.payload_type,
-                clock_rate: codec.clock_rate.max(1),
-                rtx_payload_type: plan.rtx_payload_type.filter(|_| current),
-                nack: has_feedback(codec, "nack"),
-            }
+        let describe = |codec: &crate::w3c::Codec| SentCodec {
+            payload_type: codec.payload_type,
+            clock_rate: codec.clock_rate.max(1),
+            rtx_payload_type: plan.rtx_of(codec.payload_type),
+            nack: has_feedback(codec, "nack"),
         };
         let encodings = plan
             .encodings
@@ -254,6 +249,78 @@ impl Outbound {
         true
     }
 
+    /// A sender's place, once it is negotiated.
+    pub(super) fn position(&self, id: SenderId) -> Option<usize> {
+        self.senders.iter().position(|sender| sender.id == id)
+    }
+
+    fn sender(&self, id: SenderId) -> Option<&Sender> {
+        self.senders.get(self.position(id)?)
+    }
+
+    /// The sender that has a track.
+    pub(super) fn sender_of(&self, track: TrackId) -> Option<SenderId> {
+        let at = self.by_track.get(&track)?;
+        self.senders.get(*at).map(|sender| sender.id)
+    }
+
+    /// What a sender may send, and its m-line.
+    pub(super) fn plan_of<'a>(
+        &'a self,
+        id: SenderId,
+        sections: &'a [Section],
+    ) -> Option<(&'a SendPlan, &'a Section)> {
+        let sender = self.sender(id)?;
+        Some((&sender.plan, sections.get(sender.section)?))
+    }
+
+    /// Whether direction and settings let a sender send.
+    pub(super) fn may_send(&self, id: SenderId) -> bool {
+        self.sender(id).is_some_and(|sender| {
+            sender.active && sender.encodings.first().is_some_and(|e| e.plan.active)
+        })
+    }
+
+    /// Where a sender's stream has got to: the number that follows, and its last packet.
+    pub(super) fn place_of(&self, id: SenderId) -> (Option<u16>, Option<LastSent>) {
+        let encoding = self.sender(id).and_then(|sender| sender.encodings.first());
+        encoding.map_or((None, None), |encoding| {
+            (encoding.next_number(), encoding.last)
+        })
+    }
+
+    /// Sends a packet that was forwarded to a sender; false if it is not sent.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn forward(
+        &mut self,
+        now: Instant,
+        sections: &[Section],
+        id: SenderId,
+        packet: &OutgoingRtp,
+        keep: bool,
+        send_time: [u8; 3],
+        lost: bool,
+        bandwidth: &mut Bandwidth,
+        out: &mut dyn PacketWriter,
+    ) -> bool {
+        let at = self.position(id);
+        let Some(sender) = at.and_then(|at| self.senders.get_mut(at)) else {
+            return false;
+        };
+        let codec = sender.codec_for(packet.payload_type);
+        let (Some(section), Some(encoding)) =
+            (sections.get(sender.section), sender.encodings.first_mut())
+        else {
+            return false;
+        };
+        let envelope = envelope(section, codec, keep, send_time);
+        let (class, ids) = (class_of(section), marks(section, false));
+        let sent = bandwidth.pass(now, class, ids, out, |twcc, out| {
+            encoding.forward(now, packet, &envelope, twcc, lost, out)
+        });
+        sent.is_some()
+    }
+
     /// How a sender sends tones now; `None` while it may not. Among several formats the one with
     /// the clock of the codec in use (RFC 4733 section 2.1) is taken.
     pub(super) fn telephone_event(&self, id: SenderId) -> Option<TelephoneEvent> {
@@ -335,15 +402,15 @@ impl Outbound {
         let Some(section) = sections.get(sender.section) else {
             return false;
         };
-        let codec = sender.codec;
         let Some(encoding) = sender.encodings.get_mut(stream.encoding) else {
             return false;
         };
-        let Some(sent) = encoding
-            .history
-            .resend(now, sequence_number, spacing)
-            .cloned()
-        else {
+        let history = &mut encoding.history;
+        let Some(sent) = history.resend(now, sequence_number, spacing).cloned() else {
+            return false;
+        };
+        let codec = sender.codec_for(sent.payload_type);
+        let Some(encoding) = sender.encodings.get_mut(stream.encoding) else {
             return false;
         };
         let envelope = envelope(section, codec, true, send_time);

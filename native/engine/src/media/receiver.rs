@@ -42,6 +42,8 @@ pub(super) struct SenderReported {
     /// The middle 32 bits of its NTP time (RFC 3550 section 6.4.1, LSR).
     pub(super) ntp_middle: u32,
     pub(super) ntp: u64,
+    /// The same moment in the timestamps of the stream.
+    pub(super) rtp: u32,
     pub(super) arrived: Instant,
     pub(super) packets: u32,
     pub(super) octets: u32,
@@ -88,6 +90,8 @@ pub(super) struct Receiver {
     pub(super) sources: Sources,
     /// Sequence number of the last FIR (RFC 5104 section 4.3.1.1).
     pub(super) fir_sequence: u8,
+    /// How often its sender has started over.
+    pub(super) epoch: u32,
     window: SequenceWindow,
     /// Packets that came as themselves, not as repairs: what loss is counted from.
     original_packets: u64,
@@ -111,6 +115,7 @@ impl Receiver {
             reported: None,
             sources: Sources::default(),
             fir_sequence: 0,
+            epoch: 0,
             window: SequenceWindow::new(),
             original_packets: 0,
             expected_before: 0,
@@ -254,6 +259,7 @@ impl Receiver {
     /// The sender said goodbye, or jumped: its numbers begin anew, its counters go on.
     pub(super) fn start_over(&mut self) {
         self.expected_before += self.window.expected();
+        self.epoch = self.epoch.wrapping_add(1);
         self.window = SequenceWindow::new();
         self.nack.clear();
         self.last_transit = None;
@@ -264,6 +270,7 @@ impl Receiver {
         self.reported = Some(SenderReported {
             ntp_middle: (info.ntp >> 16) as u32,
             ntp: info.ntp,
+            rtp: info.rtp,
             arrived: now,
             packets: info.packets,
             octets: info.octets,

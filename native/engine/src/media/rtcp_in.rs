@@ -95,6 +95,8 @@ pub(super) fn number(body: &[u8], at: usize) -> Option<u32> {
 pub(super) struct SenderInfo {
     pub(super) ssrc: u32,
     pub(super) ntp: u64,
+    /// The same moment on the stream's own clock.
+    pub(super) rtp: u32,
     pub(super) packets: u32,
     pub(super) octets: u32,
 }
@@ -122,6 +124,7 @@ impl<'a> RtcpPacket<'a> {
         Some(SenderInfo {
             ssrc: number(self.body, 0)?,
             ntp: u64::from(number(self.body, 4)?) << 32 | u64::from(number(self.body, 8)?),
+            rtp: number(self.body, 12)?,
             packets: number(self.body, 16)?,
             octets: number(self.body, 20)?,
         })

@@ -24,10 +24,10 @@ pub(super) struct Source<'a> {
 
 /// Fields of one entry; what is not known is left out.
 #[derive(Default)]
-struct Fields(Map<String, Value>);
+pub(super) struct Fields(Map<String, Value>);
 
 impl Fields {
-    fn set(&mut self, name: &str, value: impl Into<Value>) -> &mut Self {
+    pub(super) fn set(&mut self, name: &str, value: impl Into<Value>) -> &mut Self {
         self.0.insert(name.to_owned(), value.into());
         self
     }
@@ -234,7 +234,7 @@ fn codec_entry(
     id
 }
 
-fn push(report: &mut StatsReport, id: String, kind: &'static str, fields: Fields) {
+pub(super) fn push(report: &mut StatsReport, id: String, kind: &'static str, fields: Fields) {
     report.entries.push(StatsEntry {
         id,
         kind,
@@ -258,7 +258,7 @@ pub(super) fn write_dropped(
 ) {
     let unrouted = &inbound.unrouted;
     let not_sending = outbound.senders.iter().map(|sender| sender.dropped).sum();
-    let counts: [(&str, u64); 13] = [
+    let counts = [
         ("refused_packets", dropped.refused),
         ("paced_out_packets", paced_out),
         ("not_taken_packets", dropped.not_taken),
@@ -272,6 +272,7 @@ pub(super) fn write_dropped(
         ("excess_stream_packets", unrouted.too_many_streams),
         ("unknown_track_packets", outbound.unknown_tracks),
         ("not_sending_packets", not_sending),
+        ("forwarded_sender_packets", dropped.forwarded_to),
     ];
     if counts.iter().any(|(_, count)| *count > 0) {
         let mut fields = Fields::default();

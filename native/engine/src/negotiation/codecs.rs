@@ -65,7 +65,7 @@ fn number(codec: &Codec, key: &str, default: u32) -> u32 {
 
 /// Whether the two can talk to each other: same name, clock and channels, and the parameters
 /// that the codec's RTP payload format says must agree. A codec we do not know has none.
-pub(super) fn matches(a: &Codec, b: &Codec) -> bool {
+pub(crate) fn matches(a: &Codec, b: &Codec) -> bool {
     let (name_a, name_b) = (a.mime_type.as_str(), b.mime_type.as_str());
     if !name_a.eq_ignore_ascii_case(name_b)
         || a.clock_rate != b.clock_rate

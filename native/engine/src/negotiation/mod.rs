@@ -54,6 +54,7 @@ use crate::w3c::{
 use settings::Settings;
 use state::State;
 
+pub(crate) use codecs::matches as same_codec;
 pub use parameters::StatsSubject;
 
 /// The negotiation of one connection.
@@ -370,6 +371,20 @@ impl Negotiation {
     /// Codecs (audio, video) and header extensions with the payload types and ids in use.
     pub fn negotiated_configuration(&self) -> (Vec<Codec>, Vec<Codec>, Vec<(u8, String)>) {
         self.state.negotiated_configuration(&self.settings)
+    }
+
+    /// The kind of a received track whose transceiver is not stopped.
+    pub fn received_kind(&self, track: TrackId) -> Option<Kind> {
+        let mut transceivers = self.state.transceivers.iter();
+        let found = transceivers.find(|t| t.receiver.track == track && t.is_live());
+        found.map(|t| t.kind)
+    }
+
+    /// The kind of a sender whose transceiver is not stopped.
+    pub fn sender_kind(&self, sender: SenderId) -> Option<Kind> {
+        let mut transceivers = self.state.transceivers.iter();
+        let found = transceivers.find(|t| t.sender.id == sender && t.is_live());
+        found.map(|t| t.kind)
     }
 
     /// Whether a sender has this track, negotiated or not.

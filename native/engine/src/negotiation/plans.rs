@@ -289,11 +289,6 @@ impl State {
             return None;
         }
         let codec = transceiver.send_codec()?.clone();
-        let rtx_payload_type = negotiated
-            .send_rtx
-            .iter()
-            .find(|(_, apt)| **apt == codec.payload_type)
-            .map(|(payload_type, _)| *payload_type);
         let repairs = !negotiated.send_rtx.is_empty();
         let sender = &transceiver.sender;
         let encoding = |rid: Option<Rid>, at: usize, (ssrc, repair): (u32, u32)| EncodingPlan {
@@ -321,7 +316,7 @@ impl State {
             track: sender.track.as_ref().map(|track| track.id),
             codec,
             codecs: negotiated.send_codecs.clone(),
-            rtx_payload_type,
+            rtx: negotiated.send_rtx.clone(),
             encodings,
             cname: self.cname.clone(),
         })

@@ -500,6 +500,10 @@ impl PacketWriter for TransportWriter<'_> {
         Some(self.finish(path, offset))
     }
 
+    fn is_ready(&self) -> bool {
+        self.transport.ice.path().is_some() && self.transport.dtls.keys.is_some()
+    }
+
     fn write_rtcp(&mut self, packet: &[u8]) -> Option<usize> {
         let path = self.transport.ice.path()?;
         let keys = self.transport.dtls.keys.as_mut()?;

@@ -132,6 +132,10 @@ impl PacketWriter for Queue<'_> {
             .then_some(header.len() + payload.len())
     }
 
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     fn write_rtcp(&mut self, _packet: &[u8]) -> Option<usize> {
         None
     }

@@ -127,7 +127,7 @@ pub(super) fn send(track: TrackId, codec: Codec, rids: &[&str], ssrc: u32) -> Se
         track: Some(track),
         codec: codec.clone(),
         codecs: vec![codec],
-        rtx_payload_type: rtx.then_some(RTX),
+        rtx: rtx.then_some((RTX, VP8)).into_iter().collect(),
         encodings: if rids.is_empty() {
             vec![encoding(None, 0)]
         } else {
@@ -167,6 +167,10 @@ impl PacketWriter for Wire {
         }
         self.rtp.push([header, payload].concat());
         Some(header.len() + payload.len())
+    }
+
+    fn is_ready(&self) -> bool {
+        !self.closed
     }
 
     fn write_rtcp(&mut self, packet: &[u8]) -> Option<usize> {

@@ -120,7 +120,7 @@ fn a_repaired_packet_is_delivered_as_the_original_with_its_extensions() {
 fn without_rtx_a_packet_is_repeated_byte_by_byte() {
     let (mut sending, _) = one_way(&[]);
     let plan = sending.sections[0].send.as_mut().unwrap();
-    plan.rtx_payload_type = None;
+    plan.rtx.clear();
     plan.encodings[0].rtx_ssrc = None;
     let now = Instant::now();
     let mut a = End::new(now, &sending);

@@ -196,7 +196,10 @@ fn an_answer_may_number_the_codecs_its_own_way() {
     let section = &a.media_plan().sections[0];
     let send = section.send.as_ref().unwrap();
     assert_eq!(
-        (send.codec.payload_type, send.rtx_payload_type),
+        (
+            send.codec.payload_type,
+            send.rtx_of(send.codec.payload_type)
+        ),
         (123, Some(124))
     );
     let receive = section.receive.as_ref().unwrap();
@@ -261,7 +264,10 @@ fn features_that_are_off_leave_no_trace() {
     let plan = b.media_plan();
     let send = plan.sections[0].send.as_ref().unwrap();
     assert_eq!(
-        (send.rtx_payload_type, send.encodings[0].rtx_ssrc),
+        (
+            send.rtx_of(send.codec.payload_type),
+            send.encodings[0].rtx_ssrc
+        ),
         (None, None)
     );
 }
@@ -275,7 +281,7 @@ fn one_half_of_rtx_is_planned_where_only_one_is_on() {
     b.add_track(track(2, Kind::Video)).unwrap();
     exchange(&mut a, &mut b);
     let section = &a.media_plan().sections[0];
-    assert_eq!(section.send.as_ref().unwrap().rtx_payload_type, None);
+    assert_eq!(section.send.as_ref().unwrap().rtx.len(), 0);
     assert!(!section.receive.as_ref().unwrap().rtx.is_empty());
 }
 

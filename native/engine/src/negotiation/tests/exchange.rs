@@ -58,7 +58,8 @@ fn a_first_exchange_settles_media_data_and_transport_on_both_sides() {
         ["transport-cc", "ccm fir", "nack pli", "nack"]
     );
     assert_eq!(
-        send.rtx_payload_type.and_then(|pt| receive.rtx.get(&pt)),
+        send.rtx_of(send.codec.payload_type)
+            .and_then(|pt| receive.rtx.get(&pt)),
         Some(&96)
     );
     let encoding = &send.encodings[0];

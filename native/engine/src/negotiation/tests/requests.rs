@@ -88,7 +88,7 @@ fn a_sender_uses_the_negotiated_codec_it_was_told() {
     a.set_sender_codec(sender, h264.clone()).unwrap();
     let plan = a.media_plan().sections[0].send.clone().unwrap();
     assert_eq!(plan.codec.payload_type, h264.payload_type);
-    assert!(plan.rtx_payload_type.is_some());
+    assert!(plan.rtx_of(plan.codec.payload_type).is_some());
     exchange(&mut a, &mut b);
     assert_eq!(
         a.transceivers()[0]

@@ -86,6 +86,10 @@ impl PacketWriter for Wire {
         Some(size)
     }
 
+    fn is_ready(&self) -> bool {
+        true
+    }
+
     fn write_rtcp(&mut self, _packet: &[u8]) -> Option<usize> {
         None
     }
