@@ -62,6 +62,17 @@ defmodule ExWebRTC.Native do
   @spec add_credit(handle(), pos_integer() | nil) :: :ok
   def add_credit(_handle, _messages), do: not_loaded()
 
+  @doc "Forwards a track of the first connection; its owner gets a reply like that of a request."
+  @spec forward(
+          handle(),
+          non_neg_integer(),
+          {non_neg_integer(), binary()},
+          {non_neg_integer(), :auto | String.t(), boolean()},
+          handle(),
+          non_neg_integer()
+        ) :: outcome()
+  def forward(_source, _id, _name, _options, _sink, _sender_id), do: not_loaded()
+
   @spec send_rtp(handle(), non_neg_integer(), map(), boolean()) :: outcome()
   def send_rtp(_handle, _track_id, _packet, _rtx?), do: not_loaded()
 

@@ -40,6 +40,7 @@ defmodule ExWebRTC.PeerConnection do
 
   alias ExWebRTC.{
     DataChannel,
+    Forward,
     ICECandidate,
     MediaStreamTrack,
     RTCP,
@@ -556,6 +557,73 @@ defmodule ExWebRTC.PeerConnection do
   @spec set_packet_loss(peer_connection(), 0..100) :: :ok | {:error, atom()}
   def set_packet_loss(pc, percent) when percent in 0..100,
     do: Client.request(pc, {:set_packet_loss, percent})
+
+  ## Forwarding
+
+  @doc """
+  Forwards a received track to a sender: its packets go from `source` to `sink` inside the engine,
+  without entering the BEAM. Both connections may be one.
+
+  One track goes to any number of senders; a sender has one source at a time. Forwarding another
+  track to a sender replaces its source at the next keyframe: for the viewer the stream goes on,
+  without a gap in sequence numbers or timestamps. A forward takes the place of the sender's track,
+  which may be `nil`: packets given to `send_rtp/4` for it are dropped and counted while it lasts.
+
+  Packets are renumbered, take the payload type of the same codec at the sink, and keep the header
+  extensions that both connections negotiated. Loss is repaired between each two neighbours.
+  Keyframe requests of the viewers reach the source's peer, at most one in 300 ms a layer; one is
+  made for every beginning and every switch.
+
+  It may be called before either connection is connected. Options:
+
+  - `layer`: of a simulcast track, the rid of a layer, or `:auto` (the default): the best one that
+    fits what the sink's network carries. Where the layer that was asked for does not arrive, the
+    best one stands in.
+  - `tap`: also send the packets to the controlling process of `source`; default `false`. One
+    forward of a track with it is enough.
+
+  When either end goes away the forward ends, and both controlling processes are sent
+  `{:forward_ended, ref, reason}`; see `t:forward_end/0`. Statistics have an entry of type `:forward`
+  at each end.
+
+  Errors: `:invalid_track_id` for a track that `source` does not receive, `:invalid_sender_id`,
+  `:invalid_track_type` where one is audio and the other video, `:invalid_layer`, `:codec_mismatch`
+  where both are negotiated and have no codec in common, `:invalid_state` when one of the
+  connections is closed, `:closed` when the process of `sink` is gone.
+  """
+  @spec forward(
+          peer_connection(),
+          MediaStreamTrack.id(),
+          peer_connection(),
+          RTPSender.id(),
+          forward_options()
+        ) :: {:ok, Forward.t()} | {:error, atom()}
+  def forward(source, track_id, sink, sender_id, opts \\ []) do
+    {layer, tap?} = Arguments.forward(opts)
+    Client.forward(source, {track_id, layer, tap?}, sink, sender_id)
+  end
+
+  @doc """
+  Chooses another layer for a forward of a simulcast track: a rid, or `:auto`. The switch is made at
+  the layer's next keyframe, which is asked for.
+
+  Errors: `:invalid_forward` for one that has ended, `:invalid_layer`.
+  """
+  @spec set_forward_layer(Forward.t(), MediaStreamTrack.rid() | :auto) :: :ok | {:error, atom()}
+  def set_forward_layer(%Forward{id: id} = ref, layer),
+    do: Client.forward_request(ref, {:set_forward_layer, id, Arguments.layer!(layer)})
+
+  @doc """
+  Ends a forward. What was received before is still sent on.
+
+  Errors: `:invalid_forward` for one that has ended.
+  """
+  @spec stop_forward(Forward.t()) :: :ok | {:error, atom()}
+  def stop_forward(%Forward{id: id} = ref), do: Client.forward_request(ref, {:stop_forward, id})
+
+  @doc "The forwards that begin or end at a connection, in no order."
+  @spec get_forwards(peer_connection()) :: [forward_info()]
+  def get_forwards(pc), do: Client.get(pc, :get_forwards)
 
   ## Data channels
 

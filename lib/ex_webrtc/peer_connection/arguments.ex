@@ -86,6 +86,26 @@ defmodule ExWebRTC.PeerConnection.Arguments do
   defp within(milliseconds, first..last) when is_integer(milliseconds),
     do: milliseconds |> max(first) |> min(last)
 
+  @doc "The options of `forward/5`: the layer, and whether the track is tapped."
+  @spec forward(keyword()) :: {:auto | String.t(), boolean()}
+  def forward(opts) do
+    opts = Keyword.validate!(opts, layer: :auto, tap: false)
+
+    if not is_boolean(opts[:tap]) do
+      raise ArgumentError, "expected :tap to be a boolean, got: #{inspect(opts[:tap])}"
+    end
+
+    {layer!(opts[:layer]), opts[:tap]}
+  end
+
+  @doc "A layer of a simulcast track, or `:auto`."
+  @spec layer!(:auto | String.t()) :: :auto | String.t()
+  def layer!(layer) when layer == :auto or is_binary(layer), do: layer
+
+  def layer!(other) do
+    raise ArgumentError, "expected :layer to be a rid or :auto, got: #{inspect(other)}"
+  end
+
   @doc "Whom `get_stats/2` asks about."
   @spec stats_selector(MediaStreamTrack.t() | RTPSender.t() | RTPReceiver.t()) ::
           {:get_stats, :track | :sender | :receiver, non_neg_integer()}

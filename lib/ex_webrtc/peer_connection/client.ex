@@ -5,7 +5,7 @@ defmodule ExWebRTC.PeerConnection.Client do
 
   require Logger
 
-  alias ExWebRTC.{Handles, Native}
+  alias ExWebRTC.{Forward, Handles, Native}
   alias ExWebRTC.PeerConnection.Configuration
 
   # The native side answers within milliseconds. This is only how long a caller waits for a machine
@@ -62,6 +62,37 @@ defmodule ExWebRTC.PeerConnection.Client do
     case Handles.fetch(pc) do
       {:ok, handle} -> Native.add_credit(handle, messages)
       :error -> GenServer.cast(pc, {:add_credit, messages})
+    end
+  end
+
+  @doc "Forwards a track; `options` are its id, the layer, and whether it is tapped."
+  @spec forward(
+          GenServer.server(),
+          {non_neg_integer(), :auto | String.t(), boolean()},
+          GenServer.server(),
+          non_neg_integer()
+        ) :: {:ok, Forward.t()} | {:error, atom()}
+  def forward(source, options, sink, sender_id) do
+    forward = Forward.new(pid(source), pid(sink))
+    message = {:forward, forward, options, sender_id}
+    with :ok <- call(forward.source, message, {options, sender_id}), do: {:ok, forward}
+  end
+
+  @doc "Gives a command about a forward to its source."
+  @spec forward_request(Forward.t(), tuple()) :: :ok | {:error, atom()}
+  def forward_request(%Forward{source: source}, command) do
+    request(source, command)
+  catch
+    # It ended with its source.
+    :exit, {reason, _call} when reason in [:noproc, :normal] -> {:error, :invalid_forward}
+  end
+
+  defp pid(pid) when is_pid(pid), do: pid
+
+  defp pid(server) do
+    case GenServer.whereis(server) do
+      pid when is_pid(pid) -> pid
+      _elsewhere -> GenServer.call(server, :pid, @timeout)
     end
   end
 

@@ -13,7 +13,7 @@ defmodule ExWebRTC.PeerConnection.Server do
 
   require Logger
 
-  alias ExWebRTC.{Cluster, Handles, Native, UDPMux}
+  alias ExWebRTC.{Cluster, Forward, Handles, Native, UDPMux}
   alias ExWebRTC.PeerConnection.{Client, Configuration, Controller, Requests}
 
   @enforce_keys [:handle, :configuration, :controller, :requests]
@@ -90,6 +90,25 @@ defmodule ExWebRTC.PeerConnection.Server do
     action = {:configured, configuration}
     submit(state, {from, action}, &Native.request(state.handle, &1, command))
   end
+
+  def handle_call({:forward, forward, options, sender_id}, from, state) do
+    case Handles.fetch(forward.sink) do
+      {:ok, sink} ->
+        name = {forward.id, Forward.label(forward)}
+
+        submit(
+          state,
+          {from, :nothing},
+          &Native.forward(state.handle, &1, name, options, sink, sender_id)
+        )
+
+      :error ->
+        {:reply, {:error, :closed}, state}
+    end
+  end
+
+  # Who has a name on this node.
+  def handle_call(:pid, _from, state), do: {:reply, self(), state}
 
   def handle_call(:configuration, _from, state), do: {:reply, state.configuration, state}
 

@@ -8,6 +8,7 @@ defmodule ExWebRTC.PeerConnection.Types do
     quote do
       alias ExWebRTC.{
         DataChannel,
+        Forward,
         ICECandidate,
         MediaStreamTrack,
         RTCP,
@@ -99,6 +100,7 @@ defmodule ExWebRTC.PeerConnection.Types do
       - `{:tone_change, sender_id, tone}`: a tone of `insert_dtmf/4` begins; `""` when all were played.
       - `{:bandwidth_estimate, bits_per_second}`: what the path to the peer carries, with
         `bandwidth_estimate: true`.
+      - `{:forward_ended, ref, reason}`: a forward that begins or ends here is over.
       """
       @type message() ::
               {:ex_webrtc, pid(),
@@ -123,7 +125,53 @@ defmodule ExWebRTC.PeerConnection.Types do
                | {:buffered_amount_low, DataChannel.ref()}
                | :passive
                | {:tone_change, RTPSender.id(), String.t()}
-               | {:bandwidth_estimate, pos_integer()}}
+               | {:bandwidth_estimate, pos_integer()}
+               | {:forward_ended, Forward.t(), forward_end()}}
+
+      @typedoc """
+      Options of `forward/5`:
+
+      - `layer`: the rid of a simulcast layer, or `:auto`; default `:auto`
+      - `tap`: also deliver the packets to the controlling process; default `false`
+      """
+      @type forward_options() :: [layer: MediaStreamTrack.rid() | :auto, tap: boolean()]
+
+      @typedoc """
+      Why a forward ended:
+
+      - `:stopped`: `stop_forward/1`
+      - `:replaced`: another track is forwarded to the sender now
+      - `:track_ended`, `:sender_stopped`: the transceiver of the source, or of the sink, was stopped
+      - `:codec_mismatch`: a negotiation has left the two no codec in common
+      - `:closed`: one of the connections was closed, or its process ended
+      - `:nodedown`: the node of the other connection is gone
+      """
+      @type forward_end() ::
+              :stopped
+              | :replaced
+              | :track_ended
+              | :sender_stopped
+              | :codec_mismatch
+              | :closed
+              | :nodedown
+
+      @typedoc """
+      A forward, seen from one of its ends.
+
+      - of the source: `layer` is what was asked for, `rid` the simulcast layer that is forwarded
+        now, `nil` without simulcast and before the first keyframe
+      - of the sink: the sender
+      """
+      @type forward_info() ::
+              %{
+                ref: Forward.t(),
+                role: :source,
+                track_id: MediaStreamTrack.id(),
+                layer: MediaStreamTrack.rid() | :auto,
+                rid: MediaStreamTrack.rid() | nil,
+                tap: boolean()
+              }
+              | %{ref: Forward.t(), role: :sink, sender_id: RTPSender.id()}
 
       @typedoc """
       What a sender sends ([RTCRtpSendParameters](https://www.w3.org/TR/webrtc/#dom-rtcrtpsendparameters)).

@@ -40,6 +40,7 @@ rustler::atoms! {
     buffered_amount_low,
     tone_change,
     bandwidth_estimate,
+    forward_ended,
 
     // Outcomes of an enqueue.
     busy,
@@ -168,6 +169,15 @@ rustler::atoms! {
     scale_resolution_down_by,
     source,
     transaction_id,
+
+    // Forwards.
+    auto,
+    layer,
+    role,
+    sender_id,
+    sink,
+    tap,
+    track_id,
 
     // Symbols of transport-wide feedback.
     not_received,

@@ -7,12 +7,13 @@ use crate::logger;
 use crate::mailbox::Mailbox;
 use crate::resource::{ChannelRef, ConnectionNumber, Handle, channel_id};
 use crate::terms::{
-    Modules, address_term, command, config, error, field, list, optional, rtcp, rtp,
+    Modules, address_term, command, config, error, field, forward, list, optional, rtcp, rtp,
 };
 use driver::{Runtime, RuntimeOptions, SubmitError};
 use engine::command::OutgoingData;
 use engine::error::Error as Reason;
-use engine::ids::{RequestId, TrackId};
+use engine::ids::{ForwardId, RequestId, SenderId, TrackId};
+use engine::media::{ForwardName, SourceOptions};
 use engine::w3c::DataKind;
 use once_cell::sync::OnceCell;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -143,6 +144,37 @@ fn add_credit<'a>(
         let _ = handle.connection.with_mailbox(|_| ());
     }
     Ok(atoms::ok().to_term(env))
+}
+
+/// Forwards a track of one connection to a sender of another; the owner of the first gets a reply
+/// like that of a request.
+#[rustler::nif]
+fn forward<'a>(
+    env: Env<'a>,
+    source: ResourceArc<Handle>,
+    id: u64,
+    name: (u64, Binary<'a>),
+    options: (u64, Term<'a>, bool),
+    sink: ResourceArc<Handle>,
+    sender: u64,
+) -> NifResult<Term<'a>> {
+    let (forward, label) = name;
+    let name = ForwardName {
+        id: ForwardId(forward),
+        label: bytes::Bytes::copy_from_slice(label.as_slice()),
+    };
+    let (track, layer, tap) = options;
+    let options = SourceOptions {
+        track: TrackId(track),
+        layer: forward::layer(layer)?,
+        tap,
+    };
+    let (sink, sender) = (&sink.connection, SenderId(sender));
+    let source = &source.connection;
+    Ok(outcome(
+        env,
+        source.forward(RequestId(id), name, options, sink, sender),
+    ))
 }
 
 /// One RTP packet.

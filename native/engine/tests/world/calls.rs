@@ -8,6 +8,9 @@ use engine::ids::TrackId;
 use engine::w3c::{ChannelState, DataKind, Direction, Kind};
 use std::time::Duration;
 
+/// The fields of an entry of the statistics.
+pub type Fields = serde_json::Map<String, serde_json::Value>;
+
 impl World {
     /// Connected, with an audio and a video transceiver of `0`: tracks 1 and 2.
     pub fn connected() -> Self {
@@ -208,6 +211,20 @@ impl World {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The statistics of what a side sends, a stream each.
+    pub fn outbound_stats(&mut self, side: usize) -> Vec<Fields> {
+        match self.ok(side, Command::GetStats) {
+            Value::Stats(report) => {
+                let sent = report
+                    .entries
+                    .into_iter()
+                    .filter(|e| e.kind == "outbound_rtp");
+                sent.map(|entry| entry.fields).collect()
+            }
+            other => panic!("statistics, not {other:?}"),
+        }
     }
 
     /// The RTCP packets that a side was told of, with the track each is about.

@@ -4,11 +4,11 @@
 use crate::atoms;
 use crate::resource::{ConnectionNumber, channel_id};
 use crate::terms::{
-    codec, config, direction, field, host_addresses, kind, list, number, optional, parameters,
-    sdp_type, strings, track,
+    codec, config, direction, field, forward, host_addresses, kind, list, number, optional,
+    parameters, sdp_type, strings, track,
 };
 use engine::command::{ChannelOptions, Command, Property};
-use engine::ids::{ReceiverId, SenderId, TrackId, TransceiverId};
+use engine::ids::{ForwardId, ReceiverId, SenderId, TrackId, TransceiverId};
 use engine::stats::StatsSelector;
 use engine::w3c::{IceCandidateInit, SessionDescription};
 use rustler::types::tuple::get_tuple;
@@ -100,6 +100,11 @@ pub fn command(term: Term<'_>, connection: ConnectionNumber) -> NifResult<Comman
         }),
         ("get", [subject]) => Ok(Command::Get(property(*subject)?)),
         ("set_packet_loss", [percent]) => packet_loss(*percent),
+        ("set_forward_layer", [id, wanted]) => Ok(Command::SetForwardLayer(
+            ForwardId(id.decode()?),
+            forward::layer(*wanted)?,
+        )),
+        ("stop_forward", [id]) => Ok(Command::StopForward(ForwardId(id.decode()?))),
         ("set_host_addresses", [addresses]) => {
             Ok(Command::SetHostAddresses(host_addresses(*addresses)?))
         }
@@ -113,6 +118,7 @@ fn plain(term: Term<'_>) -> NifResult<Command> {
         "restart_ice" => Ok(Command::RestartIce),
         "get_transceivers" => Ok(Command::GetTransceivers),
         "get_stats" => Ok(Command::GetStats),
+        "get_forwards" => Ok(Command::GetForwards),
         "close" => Ok(Command::Close),
         #[cfg(feature = "test-commands")]
         "panic" => Ok(Command::Panic),

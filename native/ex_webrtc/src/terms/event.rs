@@ -2,7 +2,7 @@
 
 use crate::atoms;
 use crate::mailbox::ChannelRefs;
-use crate::terms::{Modules, map, structure, track_term, value};
+use crate::terms::{Modules, forward, map, structure, track_term, value};
 use bytes::Bytes;
 use engine::event::{Event, IceCandidateError};
 use engine::ids::TrackId;
@@ -78,6 +78,12 @@ pub fn message_term<'a>(
         Event::IceCandidateError(error) => (
             atoms::ice_candidate_error(),
             candidate_error_term(env, error),
+        )
+            .encode(env),
+        Event::ForwardEnded(label, reason) => (
+            atoms::forward_ended(),
+            forward::reference_term(env, label),
+            atoms::named(env, reason.as_str()),
         )
             .encode(env),
         Event::ToneChange(sender, tone) => (atoms::tone_change(), sender.0, tone).encode(env),

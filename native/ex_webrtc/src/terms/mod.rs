@@ -4,6 +4,7 @@ pub mod command;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod forward;
 pub mod parameters;
 pub mod rtcp;
 pub mod rtp;

@@ -95,6 +95,7 @@ const ENUMERATIONS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("kind", &["audio", "video"]),
+    ("role", &["source", "sink"]),
 ];
 
 /// The whole report, stamped with the time at which it is encoded: the engine has no wall clock.

@@ -2,7 +2,9 @@
 
 use crate::atoms;
 use crate::mailbox::ChannelRefs;
-use crate::terms::{codec_term, codec_terms, error, map, parameters, stats, structure, track_term};
+use crate::terms::{
+    codec_term, codec_terms, error, forward, map, parameters, stats, structure, track_term,
+};
 use engine::command::{
     ChannelInfo, CommandResult, ReceiverInfo, SenderInfo, TransceiverInfo, Value,
 };
@@ -52,6 +54,7 @@ fn value_term<'a>(env: Env<'a>, refs: &mut ChannelRefs, value: &Value) -> Term<'
         ),
         Value::Stats(report) => stats::report_term(env, report),
         Value::Parameters(of) => parameters::term(env, of),
+        Value::Forwards(infos) => forward::forwards_term(env, infos),
         Value::Sources(sources) => parameters::sources_term(env, sources),
         // `Unit` is `:ok` without a value. Values to come are encoded here or are `nil`.
         _ => atoms::nil().to_term(env),

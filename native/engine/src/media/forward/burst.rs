@@ -62,7 +62,7 @@ impl SourceClock {
     pub fn between(earlier: u64, later: u64) -> Option<Duration> {
         let distance = u64::try_from(later.wrapping_sub(earlier) as i64).ok()?;
         Some(Duration::from_micros(
-            (u128::from(distance) * 1_000_000 >> 32) as u64,
+            ((u128::from(distance) * 1_000_000) >> 32) as u64,
         ))
     }
 }

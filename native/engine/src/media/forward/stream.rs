@@ -16,7 +16,7 @@ const MAX_RECENT: usize = 64;
 /// How long a layer may be silent before it counts as gone, if another one goes on meanwhile.
 const SILENCE: Duration = Duration::from_millis(300);
 /// So many frames of other layers are "goes on": slow video is silent between its frames as well.
-const FRAMES_MEANWHILE: u64 = 5;
+pub(super) const FRAMES_MEANWHILE: u64 = 5;
 
 /// What arrives of one layer.
 #[derive(Debug)]

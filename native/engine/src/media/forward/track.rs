@@ -4,7 +4,7 @@ use super::burst::{ForwardedRtp, SourceFormat};
 use super::keyframe::PayloadFormat;
 use super::select::{LayerState, Selector};
 use super::source::Arrived;
-use super::stream::Stream;
+use super::stream::{FRAMES_MEANWHILE, Stream};
 use super::{ForwardName, ForwardOutput, LayerChoice, ToSink};
 use crate::ids::ForwardId;
 use std::collections::VecDeque;
@@ -319,6 +319,13 @@ impl Track {
                     LayerChoice::Rid(rid) => format.rids.iter().position(|known| known == rid),
                     LayerChoice::Auto => None,
                 };
+                // Layers begin one after the other: the one that was asked for may be next.
+                let early = self.frames < FRAMES_MEANWHILE;
+                let to_come = wanted.filter(|at| early && find(Some(*at)).is_none());
+                if to_come.is_some() {
+                    link.target = Some(to_come);
+                    continue;
+                }
                 let chosen = link.selector.choose(now, &layers, wanted, link.budget);
                 chosen.or(wanted).map(Some)
             };
