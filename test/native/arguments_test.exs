@@ -26,6 +26,7 @@ defmodule ExWebRTC.Native.ArgumentsTest do
     request: 3,
     set_controller: 3,
     add_credit: 2,
+    forward: 6,
     send_rtp: 4,
     send_rtp_batch: 3,
     send_pli: 3,
@@ -104,6 +105,26 @@ defmodule ExWebRTC.Native.ArgumentsTest do
     end
   end
 
+  test "forward", %{handle: handle} do
+    name = {1, "label"}
+    options = {1, :auto, false}
+
+    for wrong <- @wrong do
+      assert_badarg(fn -> Native.forward(wrong, 1, name, options, handle, 1) end)
+      assert_badarg(fn -> Native.forward(handle, wrong, name, options, handle, 1) end)
+      assert_badarg(fn -> Native.forward(handle, 1, wrong, options, handle, 1) end)
+      assert_badarg(fn -> Native.forward(handle, 1, {1, wrong}, wrong, handle, 1) end)
+      assert_badarg(fn -> Native.forward(handle, 1, name, wrong, handle, 1) end)
+      assert_badarg(fn -> Native.forward(handle, 1, name, {wrong, :auto, false}, handle, 1) end)
+      assert_badarg(fn -> Native.forward(handle, 1, name, {1, :auto, wrong}, handle, 1) end)
+      assert_badarg(fn -> Native.forward(handle, 1, name, options, wrong, 1) end)
+      assert_badarg(fn -> Native.forward(handle, 1, name, options, handle, wrong) end)
+    end
+
+    for wrong <- @wrong -- ["text"],
+        do: assert_badarg(fn -> Native.forward(handle, 1, name, {1, wrong, false}, handle, 1) end)
+  end
+
   test "request ids and commands", %{handle: handle} do
     for wrong <- @wrong do
       assert_badarg(fn -> Native.request(handle, wrong, :create_answer) end)
@@ -130,6 +151,8 @@ defmodule ExWebRTC.Native.ArgumentsTest do
       close_data_channel: 1,
       set_buffered_amount_low_threshold: 2,
       get: 1,
+      set_forward_layer: 2,
+      stop_forward: 1,
       set_packet_loss: 1,
       set_host_addresses: 1
     ]

@@ -32,7 +32,7 @@ const INSTANT_FIELD: &str = "last_seen";
 
 /// Fields whose values are W3C enumerations, each with what it may be. Only these become atoms:
 /// everything else may come from a peer.
-const ENUMERATIONS: [(&str, &[&str]); 13] = [
+const ENUMERATIONS: &[(&str, &[&str])] = &[
     (
         "signaling_state",
         &[
