@@ -84,8 +84,14 @@ defmodule ExWebRTC.NetworkTest do
       assert candidates(ice_tcp: true, ice_transport_policy: :relay) == []
     end
 
-    test "two connections that are told of nothing else connect, and closing frees the port" do
-      {passive, active} = start([ice_tcp: :passive], ice_tcp: :active)
+    test "two connections that are told of nothing else connect, and closing frees the port",
+      do: assert_connect_over_tcp([])
+
+    test "each connection of a shared UDP port listens for itself",
+      do: assert_connect_over_tcp(ice_udp_mux: true)
+
+    defp assert_connect_over_tcp(options) do
+      {passive, active} = start([ice_tcp: :passive] ++ options, [ice_tcp: :active] ++ options)
       {:ok, channel} = PeerConnection.create_data_channel(passive, "chat")
       ref = channel.ref
       :ok = negotiate(passive, active)

@@ -123,9 +123,9 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   - `ice_lite`: answer connectivity checks only (RFC 8445 section 2.5), for a server with a public
     address. Default `false`.
   - `ice_tcp`: candidates over TCP too (RFC 6544), for peers that UDP does not reach. `:passive`
-    listens on each address of this host, on a port of `ice_port_range`, and lets peers connect, as
-    browsers do; `:active` connects to peers that listen; `true` is both. UDP is preferred where
-    both work. With `ice_lite`, only `:passive`. Default `false`.
+    listens on each address of this host, on a port of `ice_port_range` (also with `ice_udp_mux`),
+    and lets peers connect, as browsers do; `:active` connects to peers that listen; `true` is both.
+    UDP is preferred where both work. With `ice_lite`, only `:passive`. Default `false`.
   - `ice_udp_mux`: a UDP port, and all connections of this node with the same one share it, on each
     address of this host. `true` is a free port that is chosen once, for all that say `true`. A port
     that another program has is an error of the start, see

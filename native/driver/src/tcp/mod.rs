@@ -42,8 +42,17 @@ const MAX_OPENED: usize = 16;
 /// Taken from one listener in one turn.
 const ACCEPTS: usize = 8;
 
+/// Connections that have their turn in one of the task's, where all have something: a peer that
+/// sends over all of them gets no larger share of the shard than one that sends over a few.
+const SERVED: usize = 4;
+
 /// One attempt to connect. ICE gives up on a pair after 30 s.
 const ATTEMPT: Duration = Duration::from_secs(5);
+
+/// A connection of ours that was silent for so long is made again with the next check: the other
+/// end, or what is between, may be gone without a word, which TCP notices after many minutes. The
+/// selected pair is heard of every 6 s (RFC 7675).
+const SILENT: Duration = Duration::from_secs(10);
 
 /// Before the second attempt to connect to an address; twice as long before each that follows, so
 /// that an address of a third party gets five in the time that ICE tries a pair.
@@ -58,6 +67,8 @@ const MAX_REMEMBERED: usize = 128;
 pub struct TcpTransports {
     listeners: Vec<Listener>,
     connections: Vec<Connection>,
+    /// Whose turn is first.
+    next: usize,
     failures: Vec<Failure>,
     discarded: Vec<Discarded>,
 }
@@ -112,6 +123,7 @@ impl TcpTransports {
     fn send(&mut self, now: Instant, local: TransportAddress, remote: SocketAddr, datagram: &[u8]) {
         let check = datagram.first().is_some_and(|it| framing::is_check(*it));
         if check {
+            self.drop_silent(now, local, remote);
             self.open(now, local, remote);
         }
         let connection = self.connections.iter_mut();
@@ -131,6 +143,21 @@ impl TcpTransports {
                 };
                 self.discard(local, remote, lost);
             }
+        }
+    }
+
+    fn drop_silent(&mut self, now: Instant, local: TransportAddress, remote: SocketAddr) {
+        let silent = |it: &Connection| {
+            it.local == local
+                && it.remote == remote
+                && !it.accepted
+                && now.saturating_duration_since(it.heard) >= SILENT
+        };
+        if let Some(at) = self.connections.iter().position(silent) {
+            let mut connection = self.connections.swap_remove(at);
+            connection.abandon();
+            let given_up = connection.take_given_up();
+            self.discard(local, remote, given_up);
         }
     }
 
@@ -164,10 +191,22 @@ impl TcpTransports {
     ) -> bool {
         let mut worked = self.accept(cx, now);
         let mut ended = Vec::new();
-        for connection in &mut self.connections {
+        let mut served = 0;
+        let count = self.connections.len();
+        let first = self.next.min(count);
+        let (before, from) = self.connections.split_at_mut(first);
+        for (place, connection) in from.iter_mut().chain(before).enumerate() {
+            if served == SERVED {
+                self.next = (first + place) % count;
+                cx.waker().wake_by_ref();
+                break;
+            }
             match connection.poll(cx, now, engine, sink) {
                 Turn::Idle => {}
-                Turn::Worked => worked = true,
+                Turn::Worked => {
+                    worked = true;
+                    served += 1;
+                }
                 Turn::Ended(reason) => {
                     let Connection { local, remote, .. } = connection;
                     log::debug!("TCP connection of {local} and {remote} ended: {reason}");
@@ -304,3 +343,6 @@ impl TcpTransports {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+mod tests;
