@@ -1,7 +1,7 @@
 defmodule ExWebRTC.NetworkNamespace do
   @moduledoc """
-  A network namespace for the other peer of a test, behind a router that loses datagrams, is a NAT
-  or goes down (nftables). Needs root, `ip` and `nft`.
+  A network namespace for the other peer of a test, behind a router that loses datagrams, is a NAT,
+  is slow or goes down (nftables, tc). Needs root, `ip`, `nft` and `tc`.
 
   ```text
   here 198.18.N.1 ── 198.18.N.2 router 10.77.N.1 ── 10.77.N.2 there
@@ -17,7 +17,7 @@ defmodule ExWebRTC.NetworkNamespace do
   @spec allowed?() :: boolean()
   def allowed? do
     match?({"0\n", 0}, System.cmd("id", ["-u"])) and
-      Enum.all?(["ip", "nft"], &System.find_executable/1)
+      Enum.all?(["ip", "nft", "tc"], &System.find_executable/1)
   end
 
   @doc "Makes a namespace that goes with the test."
@@ -119,6 +119,15 @@ defmodule ExWebRTC.NetworkNamespace do
     rule = "add rule inet loss forward meta l4proto udp #{share} counter drop"
     if percent > 0, do: nft(namespace, rule)
     :ok
+  end
+
+  @doc """
+  What goes to the other side passes at so many kbit/s from now on, behind a queue of 200 ms.
+  """
+  @spec limit(t(), pos_integer()) :: :ok
+  def limit(namespace, kilobits) do
+    queue = ~w(tbf rate #{kilobits}kbit burst 2kb latency 200ms)
+    run("tc", ~w(-n #{router(namespace)} qdisc replace dev in root) ++ queue)
   end
 
   @doc """

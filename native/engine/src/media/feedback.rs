@@ -232,10 +232,15 @@ impl Media {
             return;
         }
         // A second request within a round trip was sent before the repair could arrive.
-        let round_trip = self.round_trip.get().unwrap_or(MIN_SPACING);
+        let round_trip = self.round_trip.get().max(self.bandwidth.round_trip());
+        let round_trip = round_trip.unwrap_or(MIN_SPACING);
         let spacing = round_trip.mul_f32(0.75).clamp(MIN_SPACING, MAX_SPACING);
         let send_time = self.send_time(now);
         for number in packet.requested().take(MAX_REQUESTS) {
+            if !self.bandwidth.may_repair(now) {
+                // What is still missing is asked for again.
+                return;
+            }
             let lost = self.loss.drops();
             let sections = &self.sections;
             let bandwidth = &mut self.bandwidth;

@@ -12,6 +12,7 @@ mod loss;
 mod pacer;
 mod probe;
 mod rate;
+mod repairs;
 mod sent;
 mod transport_feedback;
 
@@ -23,6 +24,7 @@ use self::loss::LossWindow;
 use self::pacer::Pacer;
 use self::probe::Prober;
 use self::rate::{Observation, RateControl};
+use self::repairs::RepairBudget;
 use self::sent::SentPackets;
 use self::transport_feedback::{ReferenceClock, Told, TransportFeedback};
 use super::PacketWriter;
@@ -164,6 +166,9 @@ pub(super) struct Bandwidth {
     bytes: u64,
     /// What the peer allows (REMB).
     allowed: Option<u64>,
+    repairs: RepairBudget,
+    /// From a packet to the feedback that told of it first.
+    round_trip: Option<Duration>,
     /// The worst share of loss in the peer's reports since it was last looked at.
     reported: Option<f64>,
     /// Feedback packets that came.
@@ -181,6 +186,8 @@ impl Bandwidth {
             pacing: None,
             bytes: 0,
             allowed: None,
+            repairs: RepairBudget::default(),
+            round_trip: None,
             reported: None,
             feedbacks: 0,
             paced_out: 0,
@@ -245,14 +252,29 @@ impl Bandwidth {
                 ids,
                 pacer,
             };
-            let size = write(number, &mut queue);
+            let size = write(number, &mut queue)?;
+            self.note_repair(class, size);
             self.consider_probe(now, numbered);
-            return size;
+            return Some(size);
         }
         let size = write(number, out)?;
+        self.note_repair(class, size);
         self.sent(now, numbered, size);
         self.consider_probe(now, numbered && class != Class::Urgent);
         Some(size)
+    }
+
+    /// The latest round trip as feedback shows it, with the time that packets wait on their way.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    /// Whether another repair fits what the path carries.
+    pub(super) fn may_repair(&mut self, now: Instant) -> bool {
+        match self.estimate() {
+            Some(estimate) => self.repairs.is_left(now, estimate as f64),
+            None => true,
+        }
     }
 
     /// The pacer, if a packet must wait.
@@ -272,19 +294,24 @@ impl Bandwidth {
         (!pacer.is_open() || !pacer.is_empty()).then_some(pacing)
     }
 
+    fn note_repair(&mut self, class: Class, size: usize) {
+        if class == Class::Repair {
+            self.repairs.spend(size);
+        }
+    }
+
     fn consider_probe(&mut self, now: Instant, numbered: bool) {
         if !numbered || self.pacing.is_none() {
             return;
         }
         let at = self.micros(now);
         let estimate = self.estimate().map(|bits| bits as f64);
-        let sent = self
-            .estimator
-            .as_ref()
-            .and_then(|estimator| estimator.sent.last);
+        let estimator = self.estimator.as_ref();
+        let sent = estimator.and_then(|estimator| estimator.sent.last);
+        let open = estimator.is_some_and(|estimator| estimator.rate.is_open(at));
         if let Some(pacing) = &mut self.pacing {
             let waiting = pacing.pacer.waiting_bytes();
-            pacing.prober.begin(at, estimate, sent, waiting);
+            pacing.prober.begin(at, estimate, sent, open, waiting);
         }
     }
 
@@ -420,8 +447,10 @@ impl Bandwidth {
                 }
             }
         });
-        let own = newest.map(|sent| at - sent);
-        let round_trip = round_trip.map(|time| time.as_micros() as i64).or(own);
+        let own = newest.map(|sent| Duration::from_micros((at - sent).max(0) as u64));
+        self.round_trip = own.or(self.round_trip);
+        // Reports come once a second; a queue grows faster.
+        let round_trip = round_trip.max(own);
         estimator.sent.total = self.bytes;
         let sent = estimator.sent.sample(at);
         let acknowledged = estimator.acknowledged.bits_per_second();
@@ -435,7 +464,7 @@ impl Bandwidth {
                 usage: estimator.delay.usage(),
                 acknowledged,
                 sent,
-                round_trip: round_trip.unwrap_or(DEFAULT_ROUND_TRIP),
+                round_trip: round_trip.map_or(DEFAULT_ROUND_TRIP, |time| time.as_micros() as i64),
             },
         );
         let carried = prober.and_then(|prober| prober.judge(at));

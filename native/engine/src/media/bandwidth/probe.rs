@@ -131,13 +131,14 @@ impl Prober {
         self.probe.as_ref().filter(|probe| probe.sent_at.is_none())
     }
 
-    /// Begins a probe if it is time for one. `sent` is what the program sends, in bits per second,
-    /// `waiting` the bytes that could leave with the probe.
+    /// Begins a probe if it is time for one. `sent` is what the program sends, in bits per second;
+    /// `open`, that the capacity is not known; `waiting`, the bytes that could leave with the probe.
     pub(super) fn begin(
         &mut self,
         now: i64,
         estimate: Option<f64>,
         sent: Option<f64>,
+        open: bool,
         waiting: usize,
     ) {
         if let Some(probe) = &self.probe {
@@ -161,7 +162,7 @@ impl Prober {
             None => FIRST * START_RATE,
             Some(estimate) => {
                 let limited = sent.is_some_and(|sent| sent < LITTLE * estimate);
-                if estimate >= self.wanted || !limited {
+                if estimate >= self.wanted || !(limited || open) {
                     return;
                 }
                 STEP * estimate

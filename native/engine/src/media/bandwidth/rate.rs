@@ -134,6 +134,14 @@ impl RateControl {
         self.rate
     }
 
+    /// Whether the rate is far from what the path was full with, as far as is known, and growing.
+    pub(super) fn is_open(&self, now: i64) -> bool {
+        self.phase == Phase::Increase
+            && self.capacity.mean().is_none()
+            && self.lossy.is_none()
+            && self.decreased.is_none_or(|then| now - then > SETTLING)
+    }
+
     /// Takes what feedback told; `now` in microseconds.
     pub(super) fn observe(&mut self, now: i64, seen: &Observation) {
         match seen.usage {

@@ -136,3 +136,33 @@ fn a_repair_leaves_before_what_is_new() {
     let repair = |packet: &&Vec<u8>| packet[1] & 0x7f == RTX && packet.len() > 1000;
     assert!(repair(&&pair.a.wire.rtp[0]), "the repair is first");
 }
+
+#[test]
+fn a_storm_of_requests_is_answered_with_no_more_than_half_of_the_estimate() {
+    let mut pair = Pair::new(one_way(&[]), ms(10));
+    for number in 0..200 {
+        pair.a.send(pair.now, SENT, &large(number));
+        pair.run(ms(10));
+    }
+    let estimate = pair.a.media.available_outgoing_bitrate().unwrap();
+    pair.a.wire.rtp.clear();
+    // All of them, again and again for a second.
+    for _ in 0..20 {
+        for first in (0..200u16).step_by(17) {
+            let mut nack = vec![0x81, 205, 0, 3, 0, 0, 0, 1];
+            nack.extend(1000u32.to_be_bytes());
+            nack.extend(first.to_be_bytes());
+            nack.extend([0xff, 0xff]);
+            pair.a.rtcp(pair.now, &nack);
+        }
+        pair.now += ms(50);
+    }
+    let repaired: usize = pair.a.wire.rtp.iter().map(Vec::len).sum();
+    // Half of it, and what was left over from before.
+    let most = estimate as usize / 8 / 2 * 14 / 10;
+    assert!(
+        repaired < most,
+        "{repaired} bytes at {estimate} bits per second"
+    );
+    assert!(repaired > most / 3, "{repaired} bytes");
+}

@@ -190,3 +190,17 @@ fn without_transport_wide_feedback_the_loss_in_reports_is_gone_by() {
     let lossy = bandwidth.estimate().unwrap();
     assert!(lossy < 600 * KBIT, "{lossy} of {free}");
 }
+
+#[test]
+fn the_round_trip_grows_with_the_queue() {
+    let mut path = Path::new(Link::new(MBIT, 400), 1);
+    path.flows[0].most = 300 * KBIT;
+    path.run(3.0);
+    let empty = path.flows[0].bandwidth.round_trip().unwrap();
+    assert!(empty < Duration::from_millis(150), "{empty:?}");
+    path.flows[0].stubborn = true;
+    path.flows[0].most = 3 * MBIT;
+    path.run(3.0);
+    let full = path.flows[0].bandwidth.round_trip().unwrap();
+    assert!(full > Duration::from_millis(400), "{full:?}");
+}
