@@ -209,10 +209,7 @@ defmodule ExWebRTC.Interop.CodecsTest do
 
   defp echo(kind, options, media, codec) do
     peer = Peer.open(kind)
-    {mirror, pc} = Mirror.start_link(options)
-    Peer.step(peer, :add, %{kind: media, codec: codec})
-    :ok = Peer.answer_to(pc, peer, prepare: fn -> Mirror.reflect(mirror, pc) end)
-    assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
+    {mirror, pc} = Peer.echo(peer, [%{kind: media, codec: codec}], options)
     {peer, mirror, pc}
   end
 

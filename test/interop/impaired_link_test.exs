@@ -25,10 +25,10 @@ defmodule ExWebRTC.Interop.ImpairedLinkTest do
     for message <- @messages, do: :ok = PeerConnection.send_data(pc, ref, message)
     Peers.eventually(fn -> Peer.step(peer, :state)["heard"] == @messages end)
 
-    Peers.eventually(fn -> frames(peer) >= 150 end, 3_000)
+    Peer.await_frames(peer, 150)
     assert Peer.step(peer, :quiet)
     :ok = ImpairedLink.impair(link, %{})
-    steady(fn -> Mirror.seen(mirror) end)
+    Peers.steady(fn -> Mirror.seen(mirror) end)
 
     # Of what came, nothing is missing and nothing is there twice.
     assert [{_track, seen}] = Map.to_list(Mirror.seen(mirror))
@@ -47,18 +47,14 @@ defmodule ExWebRTC.Interop.ImpairedLinkTest do
 
   defp call(link) do
     peer = Peer.open(:chromium)
-    {mirror, pc} = Mirror.start_link(ice_ip_filter: ImpairedLink.filter())
-    Peer.step(peer, :add, %{kind: "video"})
     Peer.step(peer, :channel, %{label: "messages"})
 
-    :ok =
-      Peer.answer_to(pc, peer,
-        prepare: fn -> Mirror.reflect(mirror, pc) end,
+    {mirror, pc} =
+      Peer.echo(peer, [%{kind: "video"}], [ice_ip_filter: ImpairedLink.filter()],
         mangle_offer: &through(link, :second, &1),
         mangle_answer: &through(link, :first, &1)
       )
 
-    assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
     {mirror, pc, peer}
   end
 
@@ -73,17 +69,5 @@ defmodule ExWebRTC.Interop.ImpairedLinkTest do
         _another -> ""
       end
     end)
-  end
-
-  defp frames(peer) do
-    received = peer |> Peer.step(:stats) |> Peer.entries("inbound-rtp")
-    received |> Enum.map(&(&1["framesDecoded"] || 0)) |> Enum.sum()
-  end
-
-  defp steady(sample, last \\ nil) do
-    case sample.() do
-      ^last -> :ok
-      next -> receive after: (700 -> steady(sample, next))
-    end
   end
 end

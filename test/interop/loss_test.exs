@@ -18,7 +18,7 @@ defmodule ExWebRTC.Interop.LossTest do
     test "at #{loss} % loss each way video is decoded, and about one repair is sent for each loss",
          %{namespace: namespace} do
       {mirror, pc, peer} = call(namespace, unquote(loss), %{kind: "video"})
-      await_frames(peer, 150)
+      Peer.await_frames(peer, 150)
       {ours, theirs} = settled(mirror, pc, peer, namespace)
 
       [received] = of(ours, :inbound_rtp)
@@ -59,7 +59,7 @@ defmodule ExWebRTC.Interop.LossTest do
         3_000
       )
 
-      await_frames(peer, 50)
+      Peer.await_frames(peer, 50)
       {ours, theirs} = settled(mirror, pc, peer, namespace)
 
       for received <- of(ours, :inbound_rtp) do
@@ -73,41 +73,22 @@ defmodule ExWebRTC.Interop.LossTest do
   defp call(namespace, loss, video) do
     :ok = NetworkNamespace.lose(namespace, loss)
     peer = Peer.open(:chromium)
-    {mirror, pc} = Mirror.start_link(ice_ip_filter: NetworkNamespace.filter(namespace))
-    Peer.step(peer, :add, video)
-    :ok = Peer.answer_to(pc, peer, prepare: fn -> Mirror.reflect(mirror, pc) end)
-    assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
+    options = [ice_ip_filter: NetworkNamespace.filter(namespace)]
+    {mirror, pc} = Peer.echo(peer, [video], options)
     {mirror, pc, peer}
-  end
-
-  defp await_frames(peer, count) do
-    Peers.eventually(
-      fn ->
-        received = peer |> Peer.step(:stats) |> Peer.entries("inbound-rtp")
-        Enum.any?(received, &((&1["framesDecoded"] || 0) >= count))
-      end,
-      3_000
-    )
   end
 
   # Both reports when nothing is under way any more and nothing is lost.
   defp settled(mirror, pc, peer, namespace) do
     assert Peer.step(peer, :quiet)
-    steady(fn -> Mirror.seen(mirror) end)
+    Peers.steady(fn -> Mirror.seen(mirror) end)
     :ok = NetworkNamespace.lose(namespace, 0)
-    steady(fn -> counts(PeerConnection.get_stats(pc)) end)
+    Peers.steady(fn -> counts(PeerConnection.get_stats(pc)) end)
     {PeerConnection.get_stats(pc), Peer.step(peer, :stats)}
   end
 
   defp counts(stats),
     do: for(%{type: :inbound_rtp} = one <- Map.values(stats), do: one.packets_received)
-
-  defp steady(sample, last \\ nil) do
-    case sample.() do
-      ^last -> :ok
-      next -> receive after: (700 -> steady(sample, next))
-    end
-  end
 
   # What a stream from Chromium lost on the wire was asked for once and came.
   defp assert_repaired(mirror, received, source, loss) do

@@ -2,7 +2,7 @@ defmodule ExWebRTC.Interop.NetworkTest do
   # Chromium in a network namespace whose network is translated, changes or goes away.
   use ExUnit.Case, async: false
 
-  alias ExWebRTC.{Mirror, NetworkNamespace, PeerConnection, Peers}
+  alias ExWebRTC.{NetworkNamespace, PeerConnection, Peers}
   alias ExWebRTC.Interop.{Browser, Call, Peer}
 
   @moduletag :namespace
@@ -17,8 +17,8 @@ defmodule ExWebRTC.Interop.NetworkTest do
   for kind <- [:port_restricted, :symmetric] do
     test "video goes both ways through a #{kind} NAT", %{namespace: namespace} do
       :ok = NetworkNamespace.translate(namespace, unquote(kind))
-      {_mirror, pc, peer} = call(namespace)
-      assert_more_frames(peer)
+      {pc, peer} = call(namespace)
+      Peer.await_frames(peer, 40)
 
       # Its own address is one that nobody reaches: what carries is what its checks showed.
       stats = PeerConnection.get_stats(pc)
@@ -45,13 +45,13 @@ defmodule ExWebRTC.Interop.NetworkTest do
   test "an ICE restart brings video back after the browser's address has changed", %{
     namespace: namespace
   } do
-    {_mirror, pc, peer} = call(namespace)
-    assert_more_frames(peer)
+    {pc, peer} = call(namespace)
+    Peer.await_frames(peer, 40)
     :ok = NetworkNamespace.move(namespace)
     assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :disconnected}}, 20_000
     :ok = Peer.answer_to(pc, peer, offer: [restart: true])
     assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
-    assert_more_frames(peer)
+    Peer.await_frames(peer, 40)
 
     stats = PeerConnection.get_stats(pc)
     pair = stats[stats.transport.selected_candidate_pair_id]
@@ -61,8 +61,8 @@ defmodule ExWebRTC.Interop.NetworkTest do
   for restarter <- [:us, :them] do
     test "a peer that went silent is disconnected, then failed, and back after an ICE restart by #{restarter}",
          %{namespace: namespace} do
-      {_mirror, pc, peer} = call(namespace)
-      assert_more_frames(peer)
+      {pc, peer} = call(namespace)
+      Peer.await_frames(peer, 40)
       :ok = NetworkNamespace.lose(namespace, 100)
       assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :disconnected}}, 15_000
       assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :failed}}, 60_000
@@ -72,7 +72,7 @@ defmodule ExWebRTC.Interop.NetworkTest do
       assert :ok = restart(unquote(restarter), pc, peer)
       assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connecting}}, 20_000
       assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
-      assert_more_frames(peer)
+      Peer.await_frames(peer, 40)
     end
   end
 
@@ -81,20 +81,8 @@ defmodule ExWebRTC.Interop.NetworkTest do
 
   defp call(namespace) do
     peer = Peer.open(:chromium)
-    {mirror, pc} = Mirror.start_link(ice_ip_filter: NetworkNamespace.filter(namespace))
-    Peer.step(peer, :add, %{kind: "video"})
-    :ok = Peer.answer_to(pc, peer, prepare: fn -> Mirror.reflect(mirror, pc) end)
-    assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
-    {mirror, pc, peer}
-  end
-
-  defp assert_more_frames(peer) do
-    before = frames(peer)
-    Peers.eventually(fn -> frames(peer) >= before + 40 end, 3_000)
-  end
-
-  defp frames(peer) do
-    received = peer |> Peer.step(:stats) |> Peer.entries("inbound-rtp")
-    received |> Enum.map(&(&1["framesDecoded"] || 0)) |> Enum.sum()
+    options = [ice_ip_filter: NetworkNamespace.filter(namespace)]
+    {_mirror, pc} = Peer.echo(peer, [%{kind: "video"}], options)
+    {pc, peer}
   end
 end

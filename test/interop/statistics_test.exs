@@ -60,11 +60,8 @@ defmodule ExWebRTC.Interop.StatisticsTest do
   end
 
   defp call(:them, peer) do
-    {mirror, pc} = Mirror.start_link(data_types: true)
-    for kind <- ["audio", "video"], do: Peer.step(peer, :add, %{kind: kind})
     Peer.step(peer, :channel, %{label: "chat"})
-    :ok = Peer.answer_to(pc, peer, prepare: fn -> Mirror.reflect(mirror, pc) end)
-    {mirror, connected(pc)}
+    Peer.echo(peer, [%{kind: "audio"}, %{kind: "video"}], data_types: true)
   end
 
   defp call(:us, peer) do
@@ -73,12 +70,8 @@ defmodule ExWebRTC.Interop.StatisticsTest do
     :ok = Mirror.reflect(mirror, pc)
     {:ok, _channel} = PeerConnection.create_data_channel(pc, "chat")
     :ok = Peer.offer_to(pc, peer, add: [%{kind: "audio"}, %{kind: "video"}])
-    {mirror, connected(pc)}
-  end
-
-  defp connected(pc) do
     assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
-    pc
+    {mirror, pc}
   end
 
   # Three texts one way, five the other.
@@ -96,16 +89,11 @@ defmodule ExWebRTC.Interop.StatisticsTest do
     eventually(
       fn ->
         counts = for {_track, %{packets: packets}} <- Mirror.seen(mirror), do: packets
-        frames = if peer.kind == :chromium, do: decoded(peer), else: 50
+        frames = if peer.kind == :chromium, do: Peer.frames(peer), else: 50
         length(counts) == 2 and Enum.min(counts) >= 100 and frames >= 50
       end,
       3_000
     )
-  end
-
-  defp decoded(peer) do
-    video = peer |> Peer.step(:stats) |> Peer.entries("inbound-rtp") |> one(%{"kind" => "video"})
-    video["framesDecoded"] || 0
   end
 
   ## Chromium

@@ -5,7 +5,7 @@ defmodule ExWebRTC.Interop.Peer do
 
   import ExUnit.Assertions
 
-  alias ExWebRTC.{Interop, PeerConnection, SessionDescription}
+  alias ExWebRTC.{Interop, Mirror, PeerConnection, Peers, SessionDescription}
   alias ExWebRTC.Interop.Browser
   alias ExWebRTC.WHIP.JSON
 
@@ -95,6 +95,19 @@ defmodule ExWebRTC.Interop.Peer do
     :ok
   end
 
+  @doc """
+  Connects the peer, which offers `media` (each the options of its `add`), with a `Mirror` of these
+  options; `through` are options of `answer_to/3`.
+  """
+  @spec echo(t(), [map()], keyword(), keyword()) :: {mirror :: pid(), pc :: pid()}
+  def echo(peer, media, options, through \\ []) do
+    {mirror, pc} = Mirror.start_link(options)
+    for one <- media, do: true = step(peer, :add, one)
+    :ok = answer_to(pc, peer, [prepare: fn -> Mirror.reflect(mirror, pc) end] ++ through)
+    assert_receive {:ex_webrtc, ^pc, {:connection_state_change, :connected}}, 20_000
+    {mirror, pc}
+  end
+
   defp description(type, sdp), do: %SessionDescription{type: type, sdp: sdp}
 
   defp mangled(sdp, nil), do: sdp
@@ -102,8 +115,22 @@ defmodule ExWebRTC.Interop.Peer do
 
   # The local description once it has every candidate.
   defp whole(pc) do
-    ExWebRTC.Peers.eventually(fn -> PeerConnection.get_ice_gathering_state(pc) == :complete end)
+    Peers.eventually(fn -> PeerConnection.get_ice_gathering_state(pc) == :complete end)
     PeerConnection.get_local_description(pc).sdp
+  end
+
+  @doc "How many pictures of ours Chromium has decoded."
+  @spec frames(t()) :: non_neg_integer()
+  def frames(peer) do
+    received = peer |> step(:stats) |> entries("inbound-rtp")
+    received |> Enum.map(&(&1["framesDecoded"] || 0)) |> Enum.sum()
+  end
+
+  @doc "Waits until Chromium has decoded so many more pictures."
+  @spec await_frames(t(), pos_integer()) :: :ok
+  def await_frames(peer, more) do
+    before = frames(peer)
+    Peers.eventually(fn -> frames(peer) >= before + more end, 3_000)
   end
 
   @doc "The peer's entries of a type of the W3C, such as `\"inbound-rtp\"`."

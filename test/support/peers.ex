@@ -70,4 +70,13 @@ defmodule ExWebRTC.Peers do
         receive after: (10 -> eventually(holds?, tries - 1))
     end
   end
+
+  @doc "Waits until what `sample` says stays the same for a while: for what has no last message."
+  @spec steady((() -> term()), term()) :: :ok
+  def steady(sample, last \\ nil) do
+    case sample.() do
+      ^last -> :ok
+      next -> receive after: (700 -> steady(sample, next))
+    end
+  end
 end

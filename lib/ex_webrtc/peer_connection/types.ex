@@ -270,7 +270,29 @@ defmodule ExWebRTC.PeerConnection.Types do
               id: 0..65_534
             ]
 
-      @typedoc "Statistics by id; each has `:id`, `:type`, `:timestamp` (milliseconds since 1970)."
+      @typedoc """
+      Statistics by id. Each entry has `:id`, `:type` and `:timestamp` (milliseconds since 1970); all
+      of a report are of one moment. Fields are those of
+      [webrtc-stats](https://www.w3.org/TR/webrtc-stats/) in snake case, states are atoms. Times are
+      in seconds (`jitter`, `round_trip_time`), instants in milliseconds since 1970 (`last_seen`,
+      `last_packet_received_timestamp`, `remote_timestamp`), addresses as `:inet` has them or, for
+      names of mDNS, strings. What is not known (yet), or counted by nobody, is absent.
+
+      | `:type` | what to know of its fields |
+      |---|---|
+      | `:peer_connection` | the states, `data_channels_opened`, `data_channels_closed` |
+      | `:transport` | bytes and packets without connectivity checks, DTLS and SRTP with all their headers; `dtls_cipher`, `srtp_cipher` (IANA's names) and `tls_version` once DTLS is connected |
+      | `:certificate` | ids `:local_certificate`, `:remote_certificate`; `base64_certificate` is DER |
+      | `:local_candidate`, `:remote_candidate` | `priority` has 32 bits; `related_address` is `nil` for hosts |
+      | `:candidate_pair` | `requests_sent` with those for consent, which `consent_requests_sent` counts alone; packets and bytes as of `:transport` |
+      | `:inbound_rtp` | one for each SSRC. `packets_received` with packets that a repair brought; `packets_lost` counts what the network lost, repaired or not, and may be negative (RFC 3550 section 6.4.1); bytes are payload, headers are `header_bytes_received` |
+      | `:outbound_rtp` | one for each encoding. `packets_sent` without repairs, which are `retransmitted_packets_sent`; `nack_count`, `pli_count` and `fir_count` are packets that came |
+      | `:remote_inbound_rtp` | what the peer's last report said of a stream of ours; `round_trip_time` when it could be measured |
+      | `:remote_outbound_rtp` | what the peer's last sender report said |
+      | `:codec` | those in use |
+      | `:data_channel` | messages and their bytes, without headers |
+      | `:media_drops` | packets that were dropped before a stream could count them, by reason; only where there were any |
+      """
       @type stats() :: %{(atom() | String.t()) => %{atom() => term()}}
     end
   end
