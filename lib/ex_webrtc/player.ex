@@ -81,18 +81,24 @@ defmodule ExWebRTC.Player do
   end
 
   defp tracks!(opts) do
-    case {opts[:tracks], opts[:codec], opts[:to]} do
-      {[_ | _] = tracks, nil, nil} ->
-        Enum.map(tracks, fn %{codec: %RTPCodecParameters{}, to: _} = track -> track end)
+    tracks =
+      case {opts[:tracks], opts[:codec], opts[:to]} do
+        {nil, codec, to} -> [%{codec: codec, to: to}]
+        {tracks, nil, nil} -> tracks
+        _both -> []
+      end
 
-      {nil, %RTPCodecParameters{} = codec, to} when to != nil ->
-        [%{codec: codec, to: to}]
-
-      _other ->
-        raise ArgumentError,
-              "expected :codec and :to, or :tracks with these, got: #{inspect(opts)}"
+    if not (is_list(tracks) and tracks != [] and Enum.all?(tracks, &track?/1)) do
+      raise ArgumentError,
+            "expected :codec and :to, or :tracks as a list of maps with these, got: #{inspect(opts)}"
     end
+
+    tracks
   end
+
+  defp track?(%{codec: %RTPCodecParameters{}, to: {_pc, id}}), do: is_integer(id)
+  defp track?(%{codec: %RTPCodecParameters{}, to: to}), do: is_function(to, 1)
+  defp track?(_other), do: false
 
   @impl true
   def init({opts, owner}) do

@@ -120,6 +120,9 @@ defmodule ExWebRTC.PlayerTest do
           [path: path],
           [path: path, codec: @vp8],
           [path: path, tracks: []],
+          [path: path, tracks: [%{codec: @vp8}]],
+          [path: path, tracks: [%{codec: :vp8, to: to_test(:x)}]],
+          [path: path, codec: @vp8, to: self()],
           [path: path, codec: @vp8, to: to_test(:x), tracks: both()],
           [path: path, codec: @vp8, to: to_test(:x), speed: 2]
         ] do
