@@ -172,7 +172,10 @@ defmodule ExWebRTC.Recorder do
       ),
       do: GenServer.cast(recorder, {:record, {track_id, rid}, packet, recv_time})
 
-  @doc "Takes the packets of an `:rtcp` message; of these, sender reports. Never blocks."
+  @doc """
+  Takes the packets of an `:rtcp` message; of these, sender reports of the sources whose packets were
+  recorded. Never blocks.
+  """
   @spec record_rtcp(GenServer.server(), [{MediaStreamTrack.id() | nil, struct()}]) :: :ok
   def record_rtcp(recorder, packets) when is_list(packets),
     do: GenServer.cast(recorder, {:rtcp, packets})
@@ -252,8 +255,9 @@ defmodule ExWebRTC.Recorder do
     reports =
       for {track_id, %module{} = report} <- packets,
           module == SenderReport or match?(%{ntp_timestamp: _, rtp_timestamp: _}, report),
-          {id, _rid} = key <- Map.keys(state.lanes),
-          id == track_id,
+          # Layers of a track have clocks of their own.
+          {{id, _rid} = key, lane} <- state.lanes,
+          id == track_id and lane.ssrc == report.ssrc,
           do: {key, report}
 
     {:noreply, Enum.reduce(reports, state, &report/2)}

@@ -7,6 +7,7 @@ defmodule ExWebRTC.RecorderFilesTest do
 
   alias ExWebRTC.{FFmpeg, MediaPackets, MediaStreamTrack, Recorder, RTPCodecParameters}
   alias ExWebRTC.Media.WebM
+  alias ExWebRTC.RTCP.SenderReport
   alias ExWebRTC.RTP.{Packet, Payloader}
 
   @moduletag :tmp_dir
@@ -89,6 +90,29 @@ defmodule ExWebRTC.RecorderFilesTest do
     assert Enum.sort(locations) == Enum.sort(Path.wildcard(directory <> "/*.webm"))
     assert length(locations) == 3
     for path <- locations, do: assert({_tracks, [_, _, _, _, _]} = read(path))
+  end
+
+  test "a report is for the layer whose source it names", %{tmp_dir: directory} do
+    recorder = start(directory)
+    video = %{MediaStreamTrack.new(:video, ["call"]) | rids: ["h", "l"]}
+    {:ok, _manifest} = Recorder.add_tracks(recorder, [video])
+
+    for {rid, ssrc} <- [{"h", 1}, {"l", 2}],
+        do: feed(recorder, video, for({at, p} <- vp8(5), do: {at, %{p | ssrc: ssrc}}), rid)
+
+    report = %SenderReport{
+      ssrc: 2,
+      ntp_timestamp: 0,
+      rtp_timestamp: 0,
+      packet_count: 0,
+      octet_count: 0
+    }
+
+    Recorder.record_rtcp(recorder, [{video.id, report}])
+    lanes = :sys.get_state(recorder).lanes
+    assert lanes[{video.id, "l"}].timeline.report
+    refute lanes[{video.id, "h"}].timeline.report
+    {:ok, _manifest, nil} = Recorder.end_tracks(recorder, [video.id])
   end
 
   test "tracks of a stream share a file, or each has its own", %{tmp_dir: directory} do

@@ -69,7 +69,7 @@ defmodule ExWebRTC.RecorderTest do
 
   defp report(milliseconds, rtp) do
     %SenderReport{
-      ssrc: 1,
+      ssrc: 0,
       ntp_timestamp: div(milliseconds * 0x100000000, 1000),
       rtp_timestamp: Bitwise.band(rtp, 0xFFFFFFFF),
       packet_count: 0,

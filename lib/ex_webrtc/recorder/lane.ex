@@ -11,11 +11,12 @@ defmodule ExWebRTC.Recorder.Lane do
   # A sender that was asked takes a moment; each keyframe is many packets.
   @keyframe_interval 1000
 
-  # `payload_type` is that of the first packet. `arrival` is when the last packet came; `lost` is how
+  # `payload_type` is that of the first packet. `ssrc` is that of the last, `arrival` when it came; `lost` is how
   # much of the jitter buffer's count has been told as a gap, `repaired` how much was lost when the last
   # keyframe came or was asked for, `asked` when that was.
   @enforce_keys [:codec, :payload_type, :jitter_buffer, :depayloader, :timeline]
-  defstruct @enforce_keys ++ [arrival: nil, lost: 0, last_time: nil, asked: nil, repaired: 0]
+  defstruct @enforce_keys ++
+              [ssrc: nil, arrival: nil, lost: 0, last_time: nil, asked: nil, repaired: 0]
 
   @typedoc "A frame, its time, and the time since which packets are missing before it, if any."
   @type timed() :: {Frame.t(), float(), gap :: float() | nil}
@@ -48,7 +49,7 @@ defmodule ExWebRTC.Recorder.Lane do
   @spec insert(t(), map(), number(), boolean()) :: {[timed()], timer :: integer() | nil, t()}
   def insert(lane, packet, at, slew?) do
     timeline = Timeline.arrived(lane.timeline, packet.timestamp, at)
-    lane = %{lane | timeline: timeline, arrival: at}
+    lane = %{lane | timeline: timeline, ssrc: packet.ssrc, arrival: at}
     # A frame is compared with when its own packets arrived, however long they waited here.
     arrived = %{sequence_number: packet.sequence_number, packet: packet, at: at}
     lane.jitter_buffer |> JitterBuffer.insert(arrived) |> frames(lane, slew?)
