@@ -162,6 +162,8 @@ impl State {
         else {
             return;
         };
+        let known = self.exchange.remote.as_ref().map(|r| &r.fingerprints);
+        let same_peer = known.is_none_or(|known| *known == section.fingerprints);
         if let (Some(ufrag), Some(pwd)) = (&section.ufrag, &section.pwd) {
             self.exchange.remote = Some(RemoteTransport {
                 credentials: IceCredentials {
@@ -177,7 +179,14 @@ impl State {
             (true, false) => self.exchange.ice_role = Some(IceRole::Controlled),
             _ => {}
         }
-        // Another role than before is another DTLS association (RFC 8842 section 3.1).
+        // Another role than before is another DTLS association (RFC 8842), where the peer offered
+        // it, or has another certificate. An answer to `actpass` may turn the role round by
+        // mistake: libdatachannel (until 2022) and Pion (until 2026) answered `active` whatever
+        // was in force, and went on as before.
+        let chosen = !we_offered && matches!(section.setup, Some(Setup::Active | Setup::Passive));
+        if self.exchange.dtls_role.is_some() && same_peer && !chosen {
+            return;
+        }
         let setup = answer.sections.get(tagged).and_then(|s| s.setup);
         match (setup, we_offered) {
             (Some(Setup::Active), true) | (Some(Setup::Passive), false) => {

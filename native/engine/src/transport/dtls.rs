@@ -154,7 +154,7 @@ impl Dtls {
 
     /// Takes role and fingerprints. An association stays over renegotiations and ICE restarts, for
     /// as long as the roles are the same and the peer's certificate is one of the announced; else
-    /// a new one begins (RFC 8842 section 3.1).
+    /// a new one begins (RFC 8842).
     pub(super) fn apply(&mut self, now: Instant, plan: &TransportPlan, has_path: bool) {
         let settled = plan
             .dtls_role

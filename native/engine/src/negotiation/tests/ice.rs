@@ -141,6 +141,46 @@ fn an_offer_that_chose_its_dtls_role_is_followed() {
 }
 
 #[test]
+fn the_dtls_role_changes_where_the_peer_offers_that_or_is_another_one() {
+    let settled = || {
+        let (mut a, mut b) = (peer(), peer());
+        a.want_data_channels();
+        exchange(&mut a, &mut b);
+        (a, b)
+    };
+    // It offers to be the client, which we were.
+    let (mut a, mut b) = settled();
+    let mut offer = a.create_offer(false).unwrap();
+    offer.sdp = offer.sdp.replace("actpass", "active");
+    b.set_remote(offer).unwrap();
+    b.set_local(None).unwrap();
+    assert!(
+        b.current_local_description()
+            .unwrap()
+            .sdp
+            .contains("a=setup:passive")
+    );
+    assert_eq!(
+        b.transport_plan().unwrap().dtls_role,
+        Some(DtlsRole::Server)
+    );
+    // Another certificate answers, as the server; the one before was the client.
+    for (certificate, role) in [("AB:AB", DtlsRole::Server), ("CD:CD", DtlsRole::Client)] {
+        let (mut a, mut b) = settled();
+        a.set_local(None).unwrap();
+        b.set_remote(a.pending_local_description().unwrap())
+            .unwrap();
+        b.set_local(None).unwrap();
+        let mut answer = b.current_local_description().unwrap();
+        assert!(answer.sdp.contains("AB:AB"));
+        answer.sdp = answer.sdp.replace("setup:active", "setup:passive");
+        answer.sdp = answer.sdp.replace("AB:AB", certificate);
+        a.set_remote(answer).unwrap();
+        assert_eq!(a.transport_plan().unwrap().dtls_role, Some(role));
+    }
+}
+
+#[test]
 fn media_may_arrive_before_the_answer() {
     let mut a = peer();
     a.add_track(track(1, Kind::Video)).unwrap();

@@ -176,6 +176,23 @@ fn a_close_notify_closes_dtls_and_nothing_else() {
 }
 
 #[test]
+fn other_roles_make_a_new_association() {
+    let mut pair = Pair::new();
+    pair.connect();
+    assert!(pair.exchange(1));
+    for peer in [&mut pair.a, &mut pair.b] {
+        peer.plan.dtls_role = match peer.plan.dtls_role {
+            Some(crate::w3c::DtlsRole::Client) => Some(crate::w3c::DtlsRole::Server),
+            _ => Some(crate::w3c::DtlsRole::Client),
+        };
+        peer.apply(pair.now);
+        assert_eq!(peer.transport.dtls_state(), DtlsState::Connecting);
+    }
+    assert!(pair.run_until(Duration::from_secs(5), Pair::is_connected));
+    assert!(pair.exchange(2));
+}
+
+#[test]
 fn a_new_certificate_of_the_peer_makes_a_new_association() {
     let mut pair = Pair::new();
     pair.connect();
