@@ -193,8 +193,8 @@ impl Run {
 
     /// A burst goes into a large arena where the shard has one.
     fn grow(&mut self) {
-        let large = ARENAS.with_borrow_mut(Vec::pop);
-        if let Some(mut large) = large {
+        let small = self.datagrams.bytes.capacity() <= OWN_ARENA;
+        if small && let Some(mut large) = ARENAS.with_borrow_mut(Vec::pop) {
             std::mem::swap(&mut large, &mut self.datagrams);
             self.datagrams.bytes.extend_from_slice(&large.bytes);
             self.datagrams.segments.append(&mut large.segments);

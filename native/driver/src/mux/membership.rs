@@ -19,7 +19,7 @@ use std::time::Instant;
 const MAX_USERS: usize = 4;
 
 /// Addresses of the peer that lead here. A browser has one for each of its interfaces; a peer that
-/// makes up more takes from itself, the longest silent first.
+/// makes up more takes from itself: first those that never answered, then the longest silent.
 const MAX_ADDRESSES: usize = 32;
 
 /// Datagrams taken in one round of the connection's turn.
@@ -121,16 +121,18 @@ impl Membership {
             return route.renew(now, proof.reached);
         }
         self.addresses.retain(|(known, _)| *known != way);
-        if self.addresses.len() >= MAX_ADDRESSES {
-            self.forget_the_most_silent();
-        }
         let claimed = self
             .lease
             .port
             .routes_mut()
             .claim(now, way, &self.inbox, proof.reached);
         match claimed {
-            Ok(route) => self.addresses.push((way, route)),
+            Ok(route) => {
+                if self.addresses.len() >= MAX_ADDRESSES {
+                    self.forget_one();
+                }
+                self.addresses.push((way, route));
+            }
             Err(refused) if refused.both_reached && !self.told_of_conflict => {
                 self.told_of_conflict = true;
                 log::warn!(
@@ -144,14 +146,14 @@ impl Membership {
         }
     }
 
-    fn forget_the_most_silent(&mut self) {
-        let silent = self
+    fn forget_one(&mut self) {
+        let least = self
             .addresses
             .iter()
             .enumerate()
-            .min_by_key(|(_, (_, route))| route.heard())
+            .min_by_key(|(_, (_, route))| (route.is_reached(), route.heard()))
             .map(|(at, _)| at);
-        if let Some(at) = silent {
+        if let Some(at) = least {
             let (way, route) = self.addresses.swap_remove(at);
             self.lease.port.routes_mut().release(&way, &route);
         }

@@ -59,11 +59,16 @@ impl Route {
         if reached {
             self.reached.store(true, Ordering::Relaxed);
         }
-        if reached || !self.reached.load(Ordering::Relaxed) {
+        if reached || !self.is_reached() {
             let heard = now.saturating_duration_since(self.since).as_millis();
             let heard = u64::try_from(heard).unwrap_or(u64::MAX);
             self.heard.fetch_max(heard, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the owner's peer has answered there.
+    pub fn is_reached(&self) -> bool {
+        self.reached.load(Ordering::Relaxed)
     }
 
     /// When the owner's peer last proved itself.
@@ -73,7 +78,7 @@ impl Route {
 
     fn yields(&self, now: Instant, reached: bool) -> bool {
         let silence = now.saturating_duration_since(self.heard());
-        match (reached, self.reached.load(Ordering::Relaxed)) {
+        match (reached, self.is_reached()) {
             (true, false) => true,
             (true, true) => silence >= SILENT_OWNER,
             (false, _) => silence >= GONE_OWNER,
@@ -154,7 +159,7 @@ impl Routes {
             }
             if !owner.yields(now, reached) {
                 return Err(Refused {
-                    both_reached: reached && owner.reached.load(Ordering::Relaxed),
+                    both_reached: reached && owner.is_reached(),
                 });
             }
         }

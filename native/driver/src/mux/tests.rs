@@ -1,6 +1,7 @@
 use super::*;
-use std::net::Ipv4Addr;
-use std::net::UdpSocket;
+use engine::transport::Proof;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -86,4 +87,55 @@ fn a_machine_that_changes_its_address_again_and_again_always_gets_sockets() {
         let address = member.ensure(current).unwrap();
         assert!(member.sockets().iter().any(|it| it.address == address));
     }
+}
+
+#[test]
+fn a_peer_that_makes_up_addresses_takes_them_from_itself() {
+    let (_runtimes, ports) = ports();
+    let lease = ports.lease(None, &[LOOPBACK]).unwrap();
+    let other = ports.lease(None, &[LOOPBACK]).unwrap();
+    let port = Arc::clone(&lease.port);
+    let (mut member, mut other) = (Membership::new(lease, 0), Membership::new(other, 1));
+    let local = member.ensure(LOOPBACK).unwrap();
+    other.ensure(LOOPBACK).unwrap();
+    let proof = |last: u8, reached| Proof {
+        local,
+        remote: ([10, 0, 0, last], 5000).into(),
+        reached,
+    };
+    let start = Instant::now();
+    other.learn(start, proof(200, false));
+    member.learn(start, proof(0, true));
+    for last in 1..=255 {
+        let now = start + Duration::from_millis(last.into());
+        member.learn(now, proof(last, false));
+    }
+    let owner = |last: u8| {
+        let remote = ([10, 0, 0, last], 5000).into();
+        let way = routes::Way { local, remote };
+        port.routes().address(&way).map(|inbox| inbox.shard)
+    };
+    assert_eq!(owner(0), Some(0), "the peer answers there");
+    assert_eq!(owner(1), None, "the longest silent");
+    assert_eq!(owner(255), Some(0));
+    assert_eq!(owner(200), Some(1), "somebody else's");
+    assert_eq!(port.routes().len(), (0, 32 + 1));
+    drop(member);
+    assert_eq!(port.routes().len(), (0, 1));
+}
+
+#[test]
+fn a_connection_keeps_its_last_user_names() {
+    let (_runtimes, ports) = ports();
+    let lease = ports.lease(None, &[LOOPBACK]).unwrap();
+    let port = Arc::clone(&lease.port);
+    let mut member = Membership::new(lease, 0);
+    for name in ["a", "b", "a", "c", "d", "e"] {
+        member.answer_to(name);
+    }
+    let known = |name| port.routes().user(name).is_some();
+    assert!(!known("b"), "the one that was used longest ago");
+    assert!(["a", "c", "d", "e"].into_iter().all(known));
+    drop(member);
+    assert_eq!(port.routes().len(), (0, 0));
 }
