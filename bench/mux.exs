@@ -121,11 +121,12 @@ Bench.run(fn ->
   Bench.print("received by another thread", "%", [100 * handed_over / received])
   for pair <- [own | shared], do: Bench.stop(pair.pcs)
 
-  # Latency at 1,000 packets a second, with and without a flood, by turns.
+  # Latency at 1,000 packets a second, with and without a flood: in short turns, so that all see the
+  # same machine.
   flood = Bench.Mux.build_flood()
   pair = Bench.Mux.pair(ice_udp_mux: true)
   target = Bench.Mux.pair(ice_udp_mux: true)
-  count = 1500
+  {turns, count, seconds} = {8, 500, 2}
   Process.put(:next, 0)
 
   latencies = fn ->
@@ -136,46 +137,49 @@ Bench.run(fn ->
 
   latencies.()
 
-  rounds =
-    for _run <- 1..Bench.runs() do
-      quiet = latencies.()
-      # Longer than the packets take.
-      seconds = 6
+  turn = fn ->
+    quiet = latencies.()
 
-      {{flooded, wall, _cpu, split}, sent, unknown} =
-        Bench.Mux.flooded(flood, target.receiver, seconds, fn ->
-          Bench.measure_threads(latencies)
-        end)
+    {{flooded, wall, _cpu, split}, sent, unknown} =
+      Bench.Mux.flooded(flood, target.receiver, seconds, fn ->
+        Bench.measure_threads(latencies)
+      end)
 
-      elsewhere = Bench.Mux.flooded_elsewhere(flood, seconds, latencies)
+    %{
+      quiet: quiet,
+      flooded: flooded,
+      elsewhere: Bench.Mux.flooded_elsewhere(flood, seconds, latencies),
+      sent: sent,
+      unknown: unknown,
+      shards: Map.get(split, "native shards", 0) / wall
+    }
+  end
 
-      %{
-        elsewhere: {Bench.percentile(elsewhere, 50), Bench.percentile(elsewhere, 99)},
-        quiet: {Bench.percentile(quiet, 50), Bench.percentile(quiet, 99)},
-        flooded: {Bench.percentile(flooded, 50), Bench.percentile(flooded, 99)},
-        sent: round(sent / seconds),
-        unknown: 100 * unknown / (sent / 2),
-        shards: 100 * Map.get(split, "native shards", 0) / wall
-      }
-    end
+  runs = for _run <- 1..Bench.runs(), do: for(_turn <- 1..turns, do: turn.())
 
-  for {percent, at} <- [{50, 0}, {99, 1}] do
-    quiet = Enum.map(rounds, &elem(&1.quiet, at))
-    flooded = Enum.map(rounds, &elem(&1.flooded, at))
+  latency = fn kind, percent ->
+    for run <- runs, do: run |> Enum.flat_map(&Map.fetch!(&1, kind)) |> Bench.percentile(percent)
+  end
+
+  total = fn figure ->
+    for run <- runs, do: run |> Enum.map(&Map.fetch!(&1, figure)) |> Enum.sum()
+  end
+
+  for percent <- [50, 99] do
+    [quiet, flooded, elsewhere] =
+      for kind <- [:quiet, :flooded, :elsewhere], do: latency.(kind, percent)
+
     Bench.print("latency p#{percent} at 1,000/s", "µs", quiet)
     Bench.print("– in a flood", "µs", flooded)
-
-    Bench.print(
-      "– in a flood of another program's port",
-      "µs",
-      Enum.map(rounds, &elem(&1.elsewhere, at))
-    )
-
+    Bench.print("– in a flood of another program's port", "µs", elsewhere)
     Bench.print("– in a flood, times", "", Enum.zip_with(flooded, quiet, &(&1 / &2)))
   end
 
-  Bench.print("the flood", "datagrams/s", Enum.map(rounds, & &1.sent))
-  Bench.print("– of it with unknown names, dropped", "%", Enum.map(rounds, & &1.unknown))
-  Bench.print("– CPU of the native threads", "% of a core", Enum.map(rounds, & &1.shards))
+  sent = total.(:sent)
+  unknown = Enum.zip_with(total.(:unknown), sent, &(200 * &1 / &2))
+  Bench.print("the flood", "datagrams/s", Enum.map(sent, &round(&1 / turns / seconds)))
+  Bench.print("– of it with unknown names, dropped", "%", unknown)
+  shards = Enum.map(total.(:shards), &(100 * &1 / turns))
+  Bench.print("– CPU of the native threads", "% of a core", shards)
   Bench.stop(pair.pcs ++ target.pcs)
 end)
