@@ -124,6 +124,18 @@ defmodule ExWebRTC.UDPMuxTest do
     assert %{connections: 1} = stats(other)
   end
 
+  test "candidates over TCP have ports of their own" do
+    port = free_port()
+    {inside, _outside, _track, _dc} = pair(ice_udp_mux: port, ice_tcp: :passive)
+
+    for line <- candidate_lines(inside) do
+      shared? = line |> String.split(" ") |> Enum.at(5) == to_string(port)
+      assert shared? == (line =~ ~r/ udp /i), line
+    end
+
+    assert Enum.any?(candidate_lines(inside), &(&1 =~ ~r/ tcp /i))
+  end
+
   test "the mapper makes a reflexive candidate with the shared port" do
     port = free_port()
     mapper = fn address -> if tuple_size(address) == 4, do: {203, 0, 113, 9} end
