@@ -237,7 +237,8 @@ impl Association {
         match self.guard.inspect(packet, route) {
             Verdict::Pass(packet) => {
                 self.answered();
-                let admitted = self.window.admit(packet);
+                let (admitted, answer) = self.window.admit(packet);
+                self.outgoing.extend(answer);
                 if let Some(packet) = admitted.and_then(|packet| self.hold(packet)) {
                     self.feed(now, packet);
                 }

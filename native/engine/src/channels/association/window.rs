@@ -44,18 +44,22 @@ impl Window {
         self.held >= self.largest
     }
 
-    /// A packet from the peer, without the data that there is no room for. What fills a gap has
-    /// room, as in the crate: else messages behind it could never be read.
-    pub(super) fn admit(&mut self, packet: Bytes) -> Option<Bytes> {
-        if !self.is_full() {
-            return Some(packet);
-        }
-        let Some(highest) = self.sack.as_ref().and_then(|last| wire::acknowledged(last)) else {
-            return Some(packet);
+    /// A packet from the peer, without the data that there is no room for, and the answer to that
+    /// data, so that the peer does not take us for gone. What fills a gap has room, as in the crate:
+    /// else messages behind it could never be read.
+    pub(super) fn admit(&mut self, packet: Bytes) -> (Option<Bytes>, Option<Bytes>) {
+        let Some(last) = self.sack.as_ref().filter(|_| self.is_full()) else {
+            return (Some(packet), None);
+        };
+        let Some(highest) = wire::acknowledged(last) else {
+            return (Some(packet), None);
         };
         let (rest, refused) = wire::without_data_beyond(&packet, highest);
-        self.refused = refused.or(self.refused.take());
-        rest
+        let Some(refused) = refused else {
+            return (rest, None);
+        };
+        self.refused = Some(refused);
+        (rest, wire::sack_with_window(last, self.told))
     }
 
     /// A packet with a SACK leaves, in which the crate tells of `room`: the one to send instead.
@@ -78,10 +82,8 @@ impl Association {
         }
         if let Some(refused) = window.refused.take() {
             window.told = room;
-            if let Some(packet) = window.admit(refused) {
-                self.feed(now, packet);
-                self.collect(now);
-            }
+            self.feed(now, refused);
+            self.collect(now);
         } else if let Some(packet) = window
             .sack
             .as_ref()
@@ -90,5 +92,61 @@ impl Association {
             window.told = room;
             self.outgoing.push_back(packet);
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    const LARGEST: u32 = 1_000;
+
+    fn packet(kind: u8, value: &[u8]) -> Bytes {
+        let mut packet = vec![0; 12];
+        packet.extend([kind, 3, 0, value.len() as u8 + 4]);
+        packet.extend(value);
+        wire::sealed(packet)
+    }
+
+    /// Acknowledges TSN 9, with room for all.
+    fn sack() -> Bytes {
+        packet(wire::SACK, &[0, 0, 0, 9, 0, 0, 3, 232, 0, 0, 0, 0])
+    }
+
+    fn data(tsn: u8) -> Bytes {
+        packet(
+            wire::DATA,
+            &[0, 0, 0, tsn, 0, 0, 0, 0, 0, 0, 0, 53, 1, 2, 3, 4],
+        )
+    }
+
+    fn told(packet: &Bytes) -> (Option<u32>, Option<u32>) {
+        let chunks = wire::chunks(packet).unwrap();
+        (chunks[0].u32_at(0), chunks[0].u32_at(4))
+    }
+
+    #[test]
+    fn data_beyond_a_full_window_is_refused_and_answered() {
+        let mut window = Window::new(LARGEST);
+        assert_eq!(window.acknowledging(&sack(), LARGEST), None);
+        assert_eq!(window.admit(data(10)), (Some(data(10)), None));
+
+        window.held = LARGEST;
+        let shrunk = window.acknowledging(&sack(), LARGEST).unwrap();
+        assert_eq!(told(&shrunk), (Some(9), Some(0)));
+        let (admitted, answer) = window.admit(data(10));
+        assert_eq!(admitted, None);
+        assert_eq!(told(&answer.unwrap()), (Some(9), Some(0)));
+        assert_eq!(told(window.refused.as_ref().unwrap()).0, Some(10));
+    }
+
+    #[test]
+    fn what_fills_a_gap_is_admitted_by_a_full_window() {
+        let mut window = Window::new(LARGEST);
+        window.acknowledging(&sack(), LARGEST);
+        window.held = LARGEST;
+        assert_eq!(window.admit(data(8)), (Some(data(8)), None));
+        assert_eq!(window.admit(sack()), (Some(sack()), None));
     }
 }
