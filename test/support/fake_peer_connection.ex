@@ -57,6 +57,12 @@ defmodule ExWebRTC.FakePeerConnection do
 
   def send_rtp(pc, track_id, packet), do: GenServer.call(pc, {:rtp, track_id, packet})
   def send_pli(pc, track_id, rid \\ nil), do: GenServer.call(pc, {:pli, track_id, rid})
+
+  def forward(pc, track_id, sink, sender_id) do
+    :ok = GenServer.call(pc, {:forward, track_id, sink, sender_id})
+    {:ok, make_ref()}
+  end
+
   def stop(pc), do: GenServer.stop(pc)
 
   # ---- the process

@@ -98,6 +98,22 @@ defmodule ExWebRTC.Demo.Media do
     end
   end
 
+  @doc "What was received of each track's layer, for a connection whose packets do not come here."
+  @spec received(ExWebRTC.WHIP.Handler.peer()) :: %{
+          {integer(), String.t() | nil} => non_neg_integer()
+        }
+  def received({api, pc}) do
+    for {_id, %{type: :inbound_rtp} = entry} <- api.get_stats(pc), reduce: %{} do
+      counts ->
+        Map.update(
+          counts,
+          {entry.track_identifier, entry.rid},
+          entry.packets_received,
+          &(&1 + entry.packets_received)
+        )
+    end
+  end
+
   @doc "`c:ExWebRTC.WHIP.Handler.inbound/2` from routes and counts."
   def inbound(routes, counts) do
     for {id, route} <- Enum.sort_by(routes, fn {_id, route} -> route.mid end),

@@ -3,7 +3,7 @@ defmodule ExWebRTC.Demo.Streams do
   # Who publishes what. A publisher's session registers its stream's name, so the name is free
   # again when the session ends, however it ends.
 
-  @type track :: %{id: integer(), kind: :audio | :video, codecs: [map()]}
+  @type track :: %{id: integer(), kind: :audio | :video}
 
   @max_name_length 64
 
