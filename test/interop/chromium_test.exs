@@ -3,7 +3,7 @@ defmodule ExWebRTC.Interop.ChromiumTest do
 
   import ExWebRTC.Interop
 
-  alias ExWebRTC.{Demo, Native}
+  alias ExWebRTC.{Demo, Native, PeerConnection}
   alias ExWebRTC.Interop.Browser
 
   @moduletag :interop
@@ -118,6 +118,54 @@ defmodule ExWebRTC.Interop.ChromiumTest do
     assert_flowing(before, later, frames: 75)
     assert {later["width"], later["height"]} == {1280, 720}
     assert later["freezes"] == before["freezes"]
+  end
+
+  test "viewers see simulcast layers change, under loss on either side, without a freeze", %{
+    base: base
+  } do
+    seconds = 14
+    test = self()
+
+    browser =
+      Task.async(fn ->
+        chromium("forward", base, %{viewers: 2, seconds: seconds})
+        |> tap(fn _result -> send(test, :watched) end)
+      end)
+
+    eventually(fn -> Enum.count(forwards(), & &1.rid) == 2 end, 6_000)
+    for pc <- PeerConnection.get_all_running(), do: :ok = PeerConnection.set_packet_loss(pc, 3)
+    change_layers(Stream.cycle(["l", "h", "m"]))
+
+    result = Task.await(browser, 100_000)
+    assert result["state"] == "connected"
+    assert result["all"]
+
+    for viewer <- result["seen"] do
+      %{"before" => before, "after" => later} = viewer
+      # Every layer was shown, of a camera of 1280 by 720.
+      assert Enum.sort(viewer["widths"]) == [320, 640, 1280]
+      assert later["frames"] - before["frames"] >= seconds * 8
+      assert later["freezes"] == before["freezes"]
+      assert viewer["longest"] <= 300
+    end
+  end
+
+  defp forwards do
+    for pc <- PeerConnection.get_all_running(),
+        %{role: :source} = forward <- PeerConnection.get_forwards(pc),
+        do: forward
+  end
+
+  defp change_layers(rids) do
+    Enum.reduce_while(rids, :ok, fn rid, :ok ->
+      for %{ref: ref} <- forwards(), do: PeerConnection.set_forward_layer(ref, rid)
+
+      receive do
+        :watched -> {:halt, :ok}
+      after
+        2_000 -> {:cont, :ok}
+      end
+    end)
   end
 
   test "a session takes new tracks, holds, and restarts ICE without losing its picture", %{

@@ -25,7 +25,8 @@ pub const MAX_WAITING_PACKETS: usize = 4096;
 /// program.
 pub const MAX_WAITING_FORWARDED: usize = 4096;
 
-/// Keyframe requests and budgets that may wait at a source: said again when they are dropped.
+/// Keyframe requests and bitrates that the ends of forwards may have told each other: said again
+/// when they are dropped.
 const MAX_WAITING_FEEDBACK: usize = 4096;
 
 /// Data channel messages that may wait in one connection. Their bytes are bounded by each
@@ -265,10 +266,10 @@ impl<M> Waiting<M> {
             Submission::Forward(ForwardMessage::ToSink(_, ToSink::Packets(_, range))) => {
                 (&mut self.forwarded, MAX_WAITING_FORWARDED, range.len())
             }
-            Submission::Forward(ForwardMessage::ToSource(
-                _,
-                ToSource::Keyframe | ToSource::Budget(_),
-            )) => (&mut self.feedback, MAX_WAITING_FEEDBACK, 1),
+            Submission::Forward(
+                ForwardMessage::ToSink(_, ToSink::Wanted(_))
+                | ForwardMessage::ToSource(_, ToSource::Keyframe | ToSource::Budget(_)),
+            ) => (&mut self.feedback, MAX_WAITING_FEEDBACK, 1),
             // Once for each forward, of which there are as many as requests were taken.
             Submission::Forward(
                 ForwardMessage::Attach(_)

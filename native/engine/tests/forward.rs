@@ -796,3 +796,70 @@ fn a_forward_ends_with_its_track_its_sender_and_either_connection() {
         assert_eq!(room.ended(1), ended, "{what}");
     }
 }
+
+#[test]
+fn the_layer_follows_what_the_viewers_network_carries() {
+    let mut from = repairing();
+    let mut to = repairing();
+    let twcc = HeaderExtension {
+        kind: None,
+        uri: "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01".to_owned(),
+    };
+    from.header_extensions.push(twcc.clone());
+    to.header_extensions.push(twcc);
+    let (source, track) = publisher(from, Kind::Video, &["h", "l"]);
+    let (sink, sender) = viewer(to, Kind::Video);
+    let mut room = Room::new(vec![source, sink]);
+    room.forward(1, (0, track), (1, sender), LayerChoice::Auto)
+        .unwrap();
+    let mut encoders = [Encoder::new(0, Some("h"), 1), Encoder::new(0, Some("l"), 1)];
+    // 30 frames of two packets: 0.6 Mbit/s and 0.1 Mbit/s.
+    encoders[0].size = 1_100;
+    let mut layers = Vec::new();
+    for frame in 0..900 {
+        // The viewer says that it can take less, for eight seconds (REMB).
+        if frame >= 250 && frame % 15 == 0 {
+            let carried = if frame < 500 { 250_000 } else { 4_000_000 };
+            let remb = remb(&mut room, carried);
+            let now = room.worlds[1].now;
+            room.worlds[1].peers[PEER].engine.send_rtcp(now, &remb);
+            room.worlds[1].settle(PEER);
+        }
+        for encoder in &mut encoders {
+            let ssrc = ssrc_of(&mut room, encoder.rid.unwrap());
+            encoder.frame(&mut room, ssrc);
+        }
+        room.run(Duration::from_millis(33));
+        let Value::Forwards(forwards) = room.worlds[0].ok(MIDDLE, Command::GetForwards) else {
+            panic!("forwards");
+        };
+        if let engine::media::ForwardEndpoint::Source {
+            layer: Some(layer), ..
+        } = &forwards[0].end
+        {
+            layers.push((frame, layer.as_str().to_owned()));
+        }
+    }
+    layers.dedup_by(|after, before| after.1 == before.1);
+    let order: Vec<&str> = layers.iter().map(|(_, layer)| layer.as_str()).collect();
+    assert!(order.ends_with(&["h", "l", "h"]), "{layers:?}");
+    let [.., (down, _), (up, _)] = layers.as_slice() else {
+        panic!("{layers:?}")
+    };
+    assert!((250..340).contains(down), "within 3 s: {layers:?}");
+    assert!(*up > 500, "{layers:?}");
+    assert_decodable(&room.seen(1));
+}
+
+/// The viewer's REMB (draft-alvestrand-rmcat-remb-03).
+fn remb(room: &mut Room, bits_per_second: u32) -> Vec<u8> {
+    let sent = room.worlds[1].outbound_stats(MIDDLE);
+    let ssrc = sent[0]["ssrc"].as_u64().unwrap() as u32;
+    let exponent = 6u32;
+    let mantissa = bits_per_second >> exponent;
+    let mut packet = vec![0x8f, 206, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0];
+    packet.extend_from_slice(b"REMB");
+    packet.extend_from_slice(&(1 << 24 | exponent << 18 | mantissa).to_be_bytes());
+    packet.extend_from_slice(&ssrc.to_be_bytes());
+    packet
+}

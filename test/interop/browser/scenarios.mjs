@@ -151,6 +151,60 @@ export async function simulcast({ page, base }) {
   }, api);
 }
 
+// A simulcast publisher and its viewers, of which each notes when it shows a frame.
+export async function forward({ page, base, options }) {
+  const api = await open(page, base);
+  return page.evaluate(async ({ api, viewers, seconds }) => {
+    const publisher = new Client(api, "/whip?stream=layers");
+    const stream = await camera(1280, 720, false);
+    publisher.pc.addTransceiver(stream.getVideoTracks()[0], {
+      direction: "sendonly",
+      streams: [stream],
+      sendEncodings: [
+        { rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150000 },
+        { rid: "m", scaleResolutionDownBy: 2, maxBitrate: 500000 },
+        { rid: "h", maxBitrate: 1500000 },
+      ],
+    });
+    const state = await publisher.connect();
+    const layers = () => publisher.inbound().then(list => list.filter(entry => entry.rid && entry.packets > 0).length);
+    const all = await until(async () => (await layers()) === 3, 20000);
+
+    const watching = [];
+    for (let i = 0; i < viewers; i++) {
+      const viewer = new Client(api, "/whep?stream=layers");
+      viewer.pc.addTransceiver("video", { direction: "recvonly" });
+      const known = document.querySelectorAll("video").length;
+      await viewer.connect();
+      const element = await until(() => document.querySelectorAll("video")[known]);
+      const playing = await until(async () => (await viewer.received()).frames > 30, 15000);
+      const shown = [];
+      const widths = new Set();
+      const note = (now, frame) => {
+        shown.push(now);
+        widths.add(frame.width);
+        element.requestVideoFrameCallback(note);
+      };
+      watching.push({ viewer, element, playing, note, shown, widths, before: await viewer.received() });
+    }
+    for (const one of watching) {
+      one.before = await one.viewer.received();
+      one.element.requestVideoFrameCallback(one.note);
+    }
+    document.title = "watching";
+    await wait(seconds * 1000);
+    const seen = [];
+    for (const { viewer, playing, shown, widths, before } of watching) {
+      const gaps = shown.slice(1).map((at, i) => at - shown[i]);
+      seen.push({
+        playing, before, after: await viewer.received(),
+        shown: shown.length, longest: Math.max(...gaps), widths: [...widths],
+      });
+    }
+    return { state, all, seen, sent: await publisher.sent() };
+  }, { api, viewers: options.viewers, seconds: options.seconds });
+}
+
 export async function renegotiation({ page, base }) {
   const api = await open(page, base);
   return page.evaluate(async api => {

@@ -223,6 +223,7 @@ impl<M: Mailbox> Forwards<M> {
     fn carry_to_sink(&mut self, now: Instant, id: ForwardId, message: ToSink, engine: &mut Engine) {
         let packets = match &message {
             ToSink::Packets(_, range) => Some(range.len()),
+            ToSink::Wanted(_) => Some(0),
             ToSink::End(_) => None,
         };
         let far = match packets {

@@ -197,7 +197,7 @@ impl Engine {
                 Ok(Value::Unit)
             }
             Command::StopForward(id) => {
-                self.media.stop_forward(id)?;
+                self.media.stop_forward(now, id)?;
                 Ok(Value::Unit)
             }
             Command::GetForwards => Ok(Value::Forwards(self.media.forwards())),

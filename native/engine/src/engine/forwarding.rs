@@ -97,6 +97,7 @@ impl Engine {
         self.media.apply(now, &self.negotiation.media_plan());
         let negotiation = &self.negotiation;
         self.media.retain_forwards(
+            now,
             |track| negotiation.received_kind(track).is_some(),
             |sender| negotiation.sender_kind(sender).is_some(),
         );

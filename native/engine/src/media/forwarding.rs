@@ -64,9 +64,14 @@ impl Media {
         out: &mut dyn PacketWriter,
     ) {
         match message {
-            ToSink::Packets(burst, range) => self.forward(now, id, burst, range.clone(), out),
+            ToSink::Packets(burst, range) => {
+                self.forward(now, id, burst, range.clone(), out);
+                return;
+            }
+            ToSink::Wanted(wanted) => self.sinks.set_wanted(id, *wanted),
             ToSink::End(reason) => self.sinks.ended(id, *reason),
         }
+        self.want_for_forwards(now);
     }
 
     /// What the sink of a forward says.
@@ -75,6 +80,15 @@ impl Media {
             ToSource::Keyframe => self.sources.keyframe_wanted(now, id),
             ToSource::Budget(bits) => self.sources.set_budget(id, bits),
             ToSource::End(reason) => self.sources.ended(id, reason),
+        }
+    }
+
+    /// Pacing and probes are on for as long as a forward's layer depends on them.
+    fn want_for_forwards(&mut self, now: Instant) {
+        let wanted = self.sinks.wanted(now);
+        if wanted != self.wanted_by_forwards {
+            self.wanted_by_forwards = wanted;
+            self.want_outgoing_bitrate(now, wanted);
         }
     }
 
@@ -125,9 +139,10 @@ impl Media {
     ///
     /// # Errors
     /// [`Error::InvalidForward`] for one that is not, or not any more.
-    pub fn stop_forward(&mut self, id: ForwardId) -> Result<(), Error> {
+    pub fn stop_forward(&mut self, now: Instant, id: ForwardId) -> Result<(), Error> {
         let stopped = self.sources.finish(id, ForwardEnd::Stopped)
             || self.sinks.finish(id, ForwardEnd::Stopped);
+        self.want_for_forwards(now);
         if stopped {
             Ok(())
         } else {
@@ -138,6 +153,7 @@ impl Media {
     /// Ends the forwards of tracks and senders that are gone for good.
     pub fn retain_forwards(
         &mut self,
+        now: Instant,
         has_track: impl Fn(TrackId) -> bool,
         has_sender: impl Fn(SenderId) -> bool,
     ) {
@@ -145,6 +161,7 @@ impl Media {
             self.sources.retain(has_track);
         }
         self.sinks.retain(has_sender);
+        self.want_for_forwards(now);
     }
 
     /// Every forward with an end here.

@@ -112,6 +112,9 @@ pub enum ForwardOutput {
 pub enum ToSink {
     /// These packets of the burst.
     Packets(Arc<Burst>, Range<usize>),
+    /// What it could use of the sink's network, in bits per second, where that decides on the
+    /// layer.
+    Wanted(Option<u64>),
     /// The forward has ended.
     End(ForwardEnd),
 }

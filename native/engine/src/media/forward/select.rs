@@ -20,6 +20,11 @@ const FAR_OVER: u64 = 150;
 /// worth a keyframe.
 const WORTH_SWITCHING: u64 = 130;
 
+/// What a network has to carry for a layer to be taken, in bits per second.
+pub(super) fn room_for(rate: u64) -> u64 {
+    rate.saturating_mul(UP_MARGIN) / 100
+}
+
 /// What is known of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LayerState {
@@ -120,7 +125,7 @@ impl Selector {
         }
         self.over_since = None;
         let better = rising.iter().rev().find(|at| {
-            let needed = rate_of(layers, **at).saturating_mul(UP_MARGIN) / 100;
+            let needed = room_for(rate_of(layers, **at));
             rate_of(layers, **at) > rate && needed <= budget
         });
         match better {

@@ -60,6 +60,8 @@ struct Feed {
     asked: Option<Instant>,
     /// What it sends; counted from its first packet on.
     rate: Option<Rate>,
+    /// What its source could use, where the network decides on its layer.
+    wanted: Option<u64>,
     counters: SinkCounters,
 }
 
@@ -231,6 +233,35 @@ impl Sinks {
         self.outputs.extend(told);
     }
 
+    /// What a source could use of the network.
+    pub(in crate::media) fn set_wanted(&mut self, id: ForwardId, wanted: Option<u64>) {
+        let slot = self
+            .by_id
+            .get(&id)
+            .and_then(|sender| self.slots.get_mut(sender));
+        let feeds = slot
+            .into_iter()
+            .flat_map(|slot| slot.feed.iter_mut().chain(&mut slot.next));
+        for feed in feeds.filter(|feed| feed.name.id == id) {
+            feed.wanted = wanted;
+        }
+    }
+
+    /// What all of them could use, the others beside them; `None` where none follows the network.
+    pub(in crate::media) fn wanted(&self, now: Instant) -> Option<u64> {
+        let feeds = || self.slots.values().filter_map(|slot| slot.feed.as_ref());
+        let rate = |feed: &Feed| {
+            feed.rate
+                .as_ref()
+                .map_or(0, |rate| rate.bits_per_second(now))
+        };
+        feeds().any(|feed| feed.wanted.is_some()).then(|| {
+            feeds()
+                .map(|feed| feed.wanted.unwrap_or_else(|| rate(feed)))
+                .sum()
+        })
+    }
+
     /// The viewer asks for a keyframe.
     pub(in crate::media) fn keyframe_wanted(&mut self, sender: SenderId) {
         let feed = self
@@ -368,6 +399,7 @@ impl Feed {
             run: None,
             asked: None,
             rate: None,
+            wanted: None,
             counters: SinkCounters::default(),
         }
     }

@@ -92,7 +92,7 @@ impl Sources {
         track
             .links
             .push(Link::new(name, options.layer, options.tap));
-        track.choose(now);
+        track.choose(now, &mut self.outputs);
         self.note_due();
         Ok(())
     }
@@ -161,11 +161,12 @@ impl Sources {
         id: ForwardId,
         choice: LayerChoice,
     ) -> Refused<()> {
-        let track = self.track_of(id).ok_or(Error::InvalidForward)?;
+        let of = self.by_id.get(&id).ok_or(Error::InvalidForward)?;
+        let track = self.tracks.get_mut(of).ok_or(Error::InvalidForward)?;
         check_layer(&choice, track.format.as_deref())?;
         let link = track.links.iter_mut().find(|link| link.name.id == id);
         link.ok_or(Error::InvalidForward)?.choice = choice;
-        track.choose(now);
+        track.choose(now, &mut self.outputs);
         self.note_due();
         Ok(())
     }
@@ -203,7 +204,7 @@ impl Sources {
             if track.format.as_deref() != Some(&format) {
                 track.hand_out_all(&mut self.outputs);
                 track.follow(Arc::new(format));
-                track.choose(now);
+                track.choose(now, &mut self.outputs);
             }
         }
         self.note_due();

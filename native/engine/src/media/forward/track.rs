@@ -2,7 +2,7 @@
 
 use super::burst::{ForwardedRtp, SourceFormat};
 use super::keyframe::PayloadFormat;
-use super::select::{LayerState, Selector};
+use super::select::{LayerState, Selector, room_for};
 use super::source::Arrived;
 use super::stream::{FRAMES_MEANWHILE, Stream};
 use super::{ForwardName, ForwardOutput, LayerChoice, ToSink};
@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// How often layers are chosen anew.
 const CHOICE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A sink is told what its forward could use when that changes by one part in so many.
+const WANTED_CHANGE: u64 = 5;
 
 /// What is counted of a forward at its source.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +42,8 @@ pub(super) struct Link {
     /// The first packet of this turn that is its own, in the current run's stream.
     since: usize,
     pub(super) budget: Option<u64>,
+    /// What the sink was told that this forward could use.
+    wanted: Option<u64>,
     selector: Selector,
     pub(super) counters: SourceCounters,
 }
@@ -53,8 +58,23 @@ impl Link {
             target: None,
             since: 0,
             budget: None,
+            wanted: None,
             selector: Selector::new(),
             counters: SourceCounters::default(),
+        }
+    }
+
+    /// Tells the sink what could be used, when it has changed by enough.
+    fn want(&mut self, wanted: Option<u64>, outputs: &mut VecDeque<ForwardOutput>) {
+        let told = match (self.wanted, wanted) {
+            (None, None) => true,
+            (Some(before), Some(now)) => before.abs_diff(now) <= before / WANTED_CHANGE,
+            _ => false,
+        };
+        if !told {
+            self.wanted = wanted;
+            let message = ToSink::Wanted(wanted);
+            outputs.push_back(ForwardOutput::ToSink(self.name.id, message));
         }
     }
 
@@ -159,7 +179,7 @@ impl Track {
         stream.clock = arrived.clock;
         let (layer, run) = (stream.layer, stream.run);
         if self.choose_at.is_none_or(|due| due <= now) {
-            self.choose(now);
+            self.choose(now, outputs);
         }
         let waits = |link: &Link| link.target == Some(layer) && link.current != Some(run);
         let waiting = self.links.iter().any(waits);
@@ -296,7 +316,7 @@ impl Track {
     }
 
     /// Decides which layer each forward is to get, and asks for what it needs to begin.
-    pub(super) fn choose(&mut self, now: Instant) {
+    pub(super) fn choose(&mut self, now: Instant, outputs: &mut VecDeque<ForwardOutput>) {
         let Some(format) = &self.format else { return };
         self.choose_at = Some(now + CHOICE_INTERVAL);
         let find = |layer: Option<usize>| self.streams.iter().find(|s| s.layer == layer);
@@ -311,7 +331,11 @@ impl Track {
             .collect();
         // A sender that does not name its layers sends one.
         let plain = layers.is_empty() || (find(None).is_some() && self.streams.len() == 1);
+        let best = layers.iter().map(|layer| layer.rate).max();
+        let room = best.filter(|best| *best > 0).map(room_for);
         for link in &mut self.links {
+            let follows = !plain && link.choice == LayerChoice::Auto;
+            link.want(room.filter(|_| follows), outputs);
             link.target = if plain {
                 Some(None)
             } else {
