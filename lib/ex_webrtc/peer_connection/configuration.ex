@@ -112,7 +112,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     addresses of this host. Default `:all`.
   - `ice_ip_filter`: called with each address of this host; `false` keeps it out of the candidates.
     Default: every usable address.
-  - `ice_port_range`: local UDP ports to choose from, any enumerable. A connection takes one port
+  - `ice_port_range`: local ports to choose from, any enumerable. A connection takes one port
     per address; when all are taken, it gathers no candidates on that address, and says so with
     `:ice_candidate_error` (code 701, no URL) and in the log. Default `[0]`: any free port.
   - `ice_aggressive_nomination`: as controlling agent, take the first pair that works, rather than

@@ -17,7 +17,7 @@ pub struct Config {
     /// The host addresses that passed `ice_ip_filter`, with what `host_to_srflx_ip_mapper` said
     /// of each; `None` where neither option is set: every usable interface is taken.
     pub host_addresses: Option<Vec<(IpAddr, Option<IpAddr>)>>,
-    /// Local UDP ports to choose from; empty for any.
+    /// Local ports to choose from, for UDP and TCP; empty for any.
     pub ice_ports: Vec<u16>,
     /// Nominate with the first check (RFC 5245 aggressive nomination).
     pub ice_aggressive_nomination: bool,

@@ -140,7 +140,14 @@ pub(super) fn write(transport: &Transport, now: Instant, report: &mut StatsRepor
                 protocol,
                 address: SocketAddr::new(*ip, candidate.port),
             }),
-            Host::Name(name) => format!("remote_candidate_{name}:{}", candidate.port),
+            Host::Name(name) => {
+                let tcp = if protocol == IceProtocol::Tcp {
+                    "tcp:"
+                } else {
+                    ""
+                };
+                format!("remote_candidate_{tcp}{name}:{}", candidate.port)
+            }
         };
         add(report, id, "remote_candidate", fields);
     }

@@ -378,6 +378,19 @@ fn a_tcp_candidate_behind_a_name_waits_for_it_only_where_we_connect() {
     assert_eq!(active, None);
     let passive = add(&mut pair, named("443 typ host tcptype passive"));
     assert_eq!(passive.as_deref(), Some("abc.local"));
+    let udp = add(
+        &mut pair,
+        "candidate:1 1 udp 1 abc.local 443 typ host".to_owned(),
+    );
+    assert_eq!(udp.as_deref(), Some("abc.local"));
+    let entries = pair.a.stats(pair.now).entries;
+    let ids: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.kind == "remote_candidate")
+        .map(|entry| entry.id.as_str())
+        .collect();
+    assert_eq!(ids.len(), 2);
+    assert_ne!(ids[0], ids[1]);
 }
 
 #[test]
