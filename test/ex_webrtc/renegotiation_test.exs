@@ -129,7 +129,7 @@ defmodule ExWebRTC.RenegotiationTest do
           program =
             start_supervised!({Task, fn -> program(polite?, wishes, parent) end}, id: polite?)
 
-          assert_receive {:started, ^program, pc}
+          assert_receive {:started, ^program, pc}, @timeout
           {program, pc, wishes}
         end
 

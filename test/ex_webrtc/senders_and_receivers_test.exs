@@ -140,7 +140,10 @@ defmodule ExWebRTC.SendersAndReceiversTest do
         PeerConnection.set_sender_parameters(offerer, sender.id, %{parameters | encodings: active})
 
       :ok = PeerConnection.send_rtp(offerer, track.id, packet(2))
-      assert_receive {:ex_webrtc, ^answerer, {:rtp, _track, nil, %{sequence_number: number}}}
+
+      assert_receive {:ex_webrtc, ^answerer, {:rtp, _track, nil, %{sequence_number: number}}},
+                     10_000
+
       assert number == 2
     end
 
