@@ -62,7 +62,11 @@ defmodule ExWebRTC.Interop.LossTest do
       Peer.await_frames(peer, 50)
       {ours, theirs} = settled(mirror, pc, peer, namespace)
 
-      for received <- of(ours, :inbound_rtp) do
+      streams = of(ours, :inbound_rtp)
+      # Of the fewest packets of one layer it might be none.
+      assert streams |> Enum.map(& &1.packets_lost) |> Enum.sum() > 0
+
+      for received <- streams do
         source = Enum.find(Peer.entries(theirs, "outbound-rtp"), &(&1["ssrc"] == received.ssrc))
         assert source["rid"] == received.rid
         assert_repaired(mirror, received, source, unquote(loss))
@@ -94,17 +98,16 @@ defmodule ExWebRTC.Interop.LossTest do
   defp assert_repaired(mirror, received, source, loss) do
     seen = Mirror.seen(mirror)[{received.track_identifier, received.rid}]
     assert seen.packets >= 0.99 * seen.expected
-    assert received.packets_lost > 0
     assert_once(source["retransmittedPacketsSent"], received.packets_lost, loss)
     # A request may be lost as well.
-    assert source["nackCount"] in 1..received.nack_count
+    assert source["nackCount"] <= received.nack_count
   end
 
-  # One repair for each loss; one that is lost itself is asked for again, and a datagram that is
-  # only late may be. Whole numbers of few packets get some room.
+  # One repair for each loss; one that is lost itself is asked for again, and so is one that a
+  # browser on a busy machine sends late. Whole numbers of few packets get some room.
   defp assert_once(repairs, lost, loss) do
     assert repairs >= 0.9 * lost - 3
-    assert repairs <= 1.2 * lost / (1 - loss / 100) + 5
+    assert repairs <= 1.5 * lost / (1 - loss / 100) + 10
   end
 
   # Within four standard deviations of what chance makes of it.
