@@ -91,6 +91,10 @@ defmodule ExWebRTC.PeerConnection.Server do
     submit(state, {from, action}, &Native.request(state.handle, &1, command))
   end
 
+  def handle_call({:forward, %{sink: sink}, _options, _sender_id}, _from, state)
+      when node(sink) != node(),
+      do: {:reply, {:error, :other_node}, state}
+
   def handle_call({:forward, forward, options, sender_id}, from, state) do
     case Handles.fetch(forward.sink) do
       {:ok, sink} ->

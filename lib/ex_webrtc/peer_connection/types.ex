@@ -144,7 +144,6 @@ defmodule ExWebRTC.PeerConnection.Types do
       - `:track_ended`, `:sender_stopped`: the transceiver of the source, or of the sink, was stopped
       - `:codec_mismatch`: a negotiation has left the two no codec in common
       - `:closed`: one of the connections was closed, or its process ended
-      - `:nodedown`: the node of the other connection is gone
       """
       @type forward_end() ::
               :stopped
@@ -153,7 +152,6 @@ defmodule ExWebRTC.PeerConnection.Types do
               | :sender_stopped
               | :codec_mismatch
               | :closed
-              | :nodedown
 
       @typedoc """
       A forward, seen from one of its ends.

@@ -1,6 +1,9 @@
 use super::*;
 use engine::command::Property;
-use engine::w3c::DataKind;
+use engine::ids::ForwardId;
+use engine::media::{Burst, ForwardEnd, SourceFormat};
+use engine::w3c::{DataKind, Kind};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
@@ -212,4 +215,53 @@ fn what_waited_at_the_close_can_still_be_answered() {
         Some(Submission::Request(RequestId(7), _))
     ));
     assert_eq!(rest.len(), 1);
+}
+
+fn forwarded(packets: usize) -> Submission<()> {
+    let format = SourceFormat {
+        kind: Kind::Video,
+        codecs: Vec::new(),
+        extensions: BTreeMap::new(),
+        rids: Vec::new(),
+    };
+    let burst = Burst {
+        format: Arc::new(format),
+        run: 1,
+        clock: None,
+        packets: Vec::new(),
+    };
+    let message = ToSink::Packets(Arc::new(burst), 0..packets);
+    Submission::Forward(ForwardMessage::ToSink(ForwardId(1), message))
+}
+
+fn forward_end() -> Submission<()> {
+    let message = ToSink::End(ForwardEnd::Stopped);
+    Submission::Forward(ForwardMessage::ToSink(ForwardId(1), message))
+}
+
+#[test]
+fn forwarded_packets_have_a_bound_of_their_own_counted_by_the_packet() {
+    let queue = Queue::new();
+    for _ in 0..MAX_WAITING_FORWARDED / 64 {
+        queue.push(forwarded(64)).unwrap();
+    }
+    assert_eq!(queue.push(forwarded(1)), Err(SubmitError::Busy));
+    assert_eq!(queue.dropped_packets(), 0, "counted with the forward");
+    // Neither the program's packets nor the end of a forward are kept out.
+    queue.push(packet(1)).unwrap();
+    queue.push(forward_end()).unwrap();
+    assert_eq!(take(&queue).0, Poll::Ready(Taken::Burst));
+    queue.push(forwarded(64)).unwrap();
+}
+
+#[test]
+fn what_the_ends_of_forwards_ask_for_is_bounded() {
+    let keyframe =
+        || Submission::<()>::Forward(ForwardMessage::ToSource(ForwardId(1), ToSource::Keyframe));
+    let queue = Queue::new();
+    for _ in 0..MAX_WAITING_FEEDBACK {
+        queue.push(keyframe()).unwrap();
+    }
+    assert_eq!(queue.push(keyframe()), Err(SubmitError::Busy));
+    queue.push(request(1)).unwrap();
 }

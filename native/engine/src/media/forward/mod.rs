@@ -68,8 +68,6 @@ pub enum ForwardEnd {
     CodecMismatch,
     /// The connection of one end was closed, or its process ended.
     Closed,
-    /// The node of the other end is gone.
-    NodeDown,
 }
 
 impl ForwardEnd {
@@ -81,7 +79,6 @@ impl ForwardEnd {
         Self::SenderStopped,
         Self::CodecMismatch,
         Self::Closed,
-        Self::NodeDown,
     ];
 
     /// The name of the atom.
@@ -93,7 +90,6 @@ impl ForwardEnd {
             Self::SenderStopped => "sender_stopped",
             Self::CodecMismatch => "codec_mismatch",
             Self::Closed => "closed",
-            Self::NodeDown => "nodedown",
         }
     }
 }
