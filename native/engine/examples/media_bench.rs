@@ -21,6 +21,7 @@ const BATCH: usize = 1000;
 struct Wire {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    rtcp: Vec<Vec<u8>>,
 }
 
 impl PacketWriter for Wire {
@@ -36,6 +37,7 @@ impl PacketWriter for Wire {
     }
 
     fn write_rtcp(&mut self, packet: &[u8]) -> Option<usize> {
+        self.rtcp.push(packet.to_vec());
         Some(packet.len())
     }
 }
@@ -111,7 +113,17 @@ fn main() {
     sender.apply(
         start,
         &MediaPlan {
-            sections: vec![sending],
+            sections: vec![sending.clone()],
+        },
+    );
+    // The same without transport-wide numbers: nothing is remembered for the estimate.
+    let mut unnumbered = Media::new(start, features, true);
+    let mut plain = sending.clone();
+    plain.extensions.retain(|_, uri| uri.ends_with("mid"));
+    unnumbered.apply(
+        start,
+        &MediaPlan {
+            sections: vec![plain],
         },
     );
     let mut receiver = Media::new(start, features, true);
@@ -136,6 +148,7 @@ fn main() {
     };
     let (mut wire, mut back, mut sink) = (Wire::default(), Wire::default(), Counter::default());
     let (mut sent, mut received, mut copied) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
+    let (mut without, mut told) = (Duration::ZERO, Duration::ZERO);
     let mut now = start;
     for _ in 0..PACKETS as usize / BATCH {
         now += Duration::from_millis(10);
@@ -156,6 +169,11 @@ fn main() {
             receiver.handle_timeout(now, &mut back);
         }
         received += began.elapsed();
+        let began = Instant::now();
+        for feedback in back.rtcp.drain(..) {
+            sender.handle_rtcp(now, &feedback, &mut sink, &mut wire);
+        }
+        told += began.elapsed();
         // What the fake wire itself costs: the copy of a packet.
         wire.bytes.clear();
         wire.ends.clear();
@@ -166,6 +184,15 @@ fn main() {
         copied += began.elapsed();
         wire.bytes.clear();
         wire.ends.clear();
+        let began = Instant::now();
+        for _ in 0..BATCH {
+            packet.sequence_number = packet.sequence_number.wrapping_add(1);
+            unnumbered.send_rtp(now, TrackId(1), &packet, &mut wire);
+        }
+        without += began.elapsed();
+        wire.bytes.clear();
+        wire.ends.clear();
+        packet.sequence_number = packet.sequence_number.wrapping_sub(BATCH as u16);
     }
     assert_eq!(sink.0, u64::from(PACKETS) * 1200, "every packet arrives");
     let each = |time: Duration| time.as_nanos() / u128::from(PACKETS);
@@ -173,6 +200,15 @@ fn main() {
         "send     {:>4} ns/packet (and {} ns for the copy)",
         each(sent - copied),
         each(copied)
+    );
+    println!(
+        "– without transport-wide numbers {:>4} ns/packet",
+        each(without.saturating_sub(copied))
+    );
+    println!(
+        "feedback {:>4} ns for each packet that it tells of; the estimate is {:?}",
+        each(told),
+        sender.available_outgoing_bitrate()
     );
     println!(
         "receive  {:>4} ns/packet (feedback and reports included)",

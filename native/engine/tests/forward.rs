@@ -6,7 +6,7 @@ mod world;
 
 use bytes::Bytes;
 use engine::command::{Command, OutgoingRtp, Value};
-use engine::config::{Config, HeaderExtension};
+use engine::config::{Config, Feedback, HeaderExtension};
 use engine::error::Error;
 use engine::event::Event;
 use engine::ids::{ForwardId, Rid, SenderId, TrackId};
@@ -14,7 +14,7 @@ use engine::media::{ForwardEnd, ForwardName, ForwardOutput, LayerChoice, SourceO
 use engine::w3c::{Direction, Kind};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use world::{Delivered, Link, RID_URI, World, codec, config, packet, track};
+use world::{Bottleneck, Delivered, Link, RID_URI, World, codec, config, packet, track};
 
 /// In every world, side 0 is the peer and side 1 the middle.
 const PEER: usize = 0;
@@ -862,4 +862,92 @@ fn remb(room: &mut Room, bits_per_second: u32) -> Vec<u8> {
     packet.extend_from_slice(&(1 << 24 | exponent << 18 | mantissa).to_be_bytes());
     packet.extend_from_slice(&ssrc.to_be_bytes());
     packet
+}
+
+/// What a viewer shows while three layers are sent to it: the layer of its newest frame.
+struct Screen {
+    encoders: [Encoder; 3],
+    ssrcs: [Option<u32>; 3],
+    /// The longest time without a new frame.
+    frozen: Duration,
+    waiting: Duration,
+}
+
+impl Screen {
+    /// Sends and shows for so long; the layers that were shown, in order.
+    fn run(&mut self, room: &mut Room, seconds: f64) -> Vec<String> {
+        let tick = Duration::from_millis(33);
+        let mut shown: Vec<String> = Vec::new();
+        for _ in 0..(seconds / tick.as_secs_f64()) as usize {
+            for (encoder, ssrc) in self.encoders.iter_mut().zip(self.ssrcs) {
+                // The best layer has twice the frames of the others.
+                for _ in 0..if encoder.rid == Some("h") { 2 } else { 1 } {
+                    encoder.frame(room, ssrc);
+                }
+            }
+            let seen = room.worlds[1].peers[PEER].heard.packets.len();
+            room.run(tick);
+            let fresh = &room.worlds[1].peers[PEER].heard.packets[seen..];
+            let frames: Vec<&Delivered> = fresh.iter().filter(|packet| packet.marker).collect();
+            self.waiting = if frames.is_empty() {
+                self.waiting + tick
+            } else {
+                Duration::ZERO
+            };
+            self.frozen = self.frozen.max(self.waiting);
+            for frame in frames {
+                let layer = text(frame).0.trim_end_matches('!').to_owned();
+                if shown.last() != Some(&layer) {
+                    shown.push(layer);
+                }
+            }
+        }
+        shown
+    }
+}
+
+#[test]
+fn a_viewer_behind_a_megabit_gets_a_layer_that_fits_and_a_better_one_when_there_is_more() {
+    let mut watching = repairing();
+    watching.header_extensions.push(HeaderExtension {
+        kind: None,
+        uri: "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01".to_owned(),
+    });
+    watching.rtcp_feedbacks.push((None, Feedback::Twcc));
+    let (source, track) = publisher(repairing(), Kind::Video, &["l", "m", "h"]);
+    let (mut sink, sender) = viewer(watching, Kind::Video);
+    sink.link.delay = Duration::from_millis(20);
+    let mut room = Room::new(vec![source, sink]);
+    room.forward(1, (0, track), (1, sender), LayerChoice::Auto)
+        .unwrap();
+    let layer = |rid, number, size| Encoder {
+        size,
+        ..Encoder::new(0, Some(rid), number)
+    };
+    // 0.15, 0.5 and 1.8 Mbit/s.
+    let mut screen = Screen {
+        encoders: [
+            layer("l", 10, 300),
+            layer("m", 20, 1000),
+            layer("h", 30, 1900),
+        ],
+        ssrcs: ["l", "m", "h"].map(|rid| ssrc_of(&mut room, rid)),
+        frozen: Duration::ZERO,
+        waiting: Duration::ZERO,
+    };
+    let shown = screen.run(&mut room, 8.0);
+    assert_eq!(shown.last().map(String::as_str), Some("h"), "{shown:?}");
+    room.worlds[1].bottlenecks[MIDDLE] = Some(Bottleneck::new(1_000_000, 300));
+    screen.run(&mut room, 3.0);
+    let fits = screen.run(&mut room, 10.0);
+    assert!(!fits.contains(&"h".to_owned()), "{fits:?}");
+    assert_eq!(fits.last().map(String::as_str), Some("m"), "{fits:?}");
+    room.worlds[1].bottlenecks[MIDDLE] = None;
+    let climbed = screen.run(&mut room, 15.0);
+    assert_eq!(climbed.last().map(String::as_str), Some("h"), "{climbed:?}");
+    assert!(
+        screen.frozen <= Duration::from_millis(330),
+        "{:?}",
+        screen.frozen
+    );
 }
