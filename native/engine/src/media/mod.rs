@@ -566,6 +566,7 @@ impl Media {
         self.told_tones.clear();
         self.arrivals = ArrivalLog::new();
         self.bandwidth.close();
+        self.told_estimate = None;
         self.inbound
             .receivers
             .values_mut()
