@@ -52,7 +52,8 @@ defmodule ExWebRTC.Native.LeakTest do
     later = measure()
 
     assert later.connections == 0
-    assert later.threads == before.threads
+    # Fewer is no leak: tools of the tests have threads that end on their own.
+    assert later.threads <= before.threads
     assert later.descriptors == before.descriptors
     assert later.processes == before.processes
     assert later.rows == before.rows
