@@ -73,6 +73,31 @@ defmodule ExWebRTC.Native do
         ) :: outcome()
   def forward(_source, _id, _name, _options, _sink, _sender_id), do: not_loaded()
 
+  @doc """
+  As `forward/6` to a connection of another node. For the other end of a forward on another node the
+  owner gets `{:ex_webrtc_far, id, what, packets, bytes}`; see `ExWebRTC.PeerConnection.FarEnds`.
+  """
+  @spec forward_elsewhere(
+          handle(),
+          non_neg_integer(),
+          {non_neg_integer(), binary()},
+          {non_neg_integer(), :auto | String.t(), boolean()},
+          non_neg_integer()
+        ) :: outcome()
+  def forward_elsewhere(_source, _id, _name, _options, _sender_id), do: not_loaded()
+
+  @doc "Takes such `bytes` of another node; `:busy` when the packets in it were dropped."
+  @spec forward_in(handle(), binary()) :: outcome() | {:error, :malformed}
+  def forward_in(_handle, _bytes), do: not_loaded()
+
+  @doc "The other end of a forward, on another node, is gone."
+  @spec forward_lost(handle(), non_neg_integer()) :: outcome()
+  def forward_lost(_handle, _forward_id), do: not_loaded()
+
+  @doc "So many packets of a forward were lost on their way to another node."
+  @spec forward_refused(handle(), non_neg_integer(), non_neg_integer()) :: outcome()
+  def forward_refused(_handle, _forward_id, _packets), do: not_loaded()
+
   @spec send_rtp(handle(), non_neg_integer(), map(), boolean()) :: outcome()
   def send_rtp(_handle, _track_id, _packet, _rtx?), do: not_loaded()
 

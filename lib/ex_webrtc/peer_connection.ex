@@ -589,8 +589,11 @@ defmodule ExWebRTC.PeerConnection do
   Errors: `:invalid_track_id` for a track that `source` does not receive, `:invalid_sender_id`,
   `:invalid_track_type` where one is audio and the other video, `:invalid_layer`, `:codec_mismatch`
   where both are negotiated and have no codec in common, `:invalid_state` when one of the
-  connections is closed, `:closed` when the process of `sink` is gone, `:other_node` when the two are
-  not on one node: packets do not cross nodes yet. The caller may be on any node.
+  connections is closed, `:closed` when the process of `sink` is gone.
+
+  The two connections and the caller may be on any nodes of the cluster. Between nodes the packets of
+  a turn cross the distribution as one message; while the connection between the nodes is busy they
+  are dropped, counted with the forward (`packets_dropped`), and a keyframe is asked for.
   """
   @spec forward(
           peer_connection(),

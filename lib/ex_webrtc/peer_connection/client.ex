@@ -85,6 +85,7 @@ defmodule ExWebRTC.PeerConnection.Client do
   catch
     # It ended with its source.
     :exit, {reason, _call} when reason in [:noproc, :normal] -> {:error, :invalid_forward}
+    :exit, {{:nodedown, _node}, _call} -> {:error, :invalid_forward}
   end
 
   defp pid(pid) when is_pid(pid), do: pid

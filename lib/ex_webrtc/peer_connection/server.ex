@@ -14,10 +14,10 @@ defmodule ExWebRTC.PeerConnection.Server do
   require Logger
 
   alias ExWebRTC.{Cluster, Forward, Handles, Native, UDPMux}
-  alias ExWebRTC.PeerConnection.{Client, Configuration, Controller, Requests}
+  alias ExWebRTC.PeerConnection.{Client, Configuration, Controller, FarEnds, Requests}
 
   @enforce_keys [:handle, :configuration, :controller, :requests]
-  defstruct @enforce_keys ++ [closed?: false]
+  defstruct @enforce_keys ++ [closed?: false, far_ends: FarEnds.new()]
 
   @doc "Starts the process with `GenServer.start/3` or `GenServer.start_link/3`."
   @spec start((module(), term(), keyword() -> GenServer.on_start()), Configuration.t(), keyword()) ::
@@ -91,9 +91,20 @@ defmodule ExWebRTC.PeerConnection.Server do
     submit(state, {from, action}, &Native.request(state.handle, &1, command))
   end
 
-  def handle_call({:forward, %{sink: sink}, _options, _sender_id}, _from, state)
-      when node(sink) != node(),
-      do: {:reply, {:error, :other_node}, state}
+  def handle_call({:forward, %{sink: sink} = forward, options, sender_id}, from, state)
+      when node(sink) != node() do
+    name = {forward.id, Forward.label(forward)}
+
+    submitted =
+      submit(
+        state,
+        {from, {:forward_elsewhere, forward.id}},
+        &Native.forward_elsewhere(state.handle, &1, name, options, sender_id)
+      )
+
+    with {:noreply, state} <- submitted,
+         do: {:noreply, %{state | far_ends: FarEnds.open(state.far_ends, forward)}}
+  end
 
   def handle_call({:forward, forward, options, sender_id}, from, state) do
     case Handles.fetch(forward.sink) do
@@ -164,6 +175,20 @@ defmodule ExWebRTC.PeerConnection.Server do
     {:noreply, state}
   end
 
+  # Forwards between two nodes.
+  def handle_info({:ex_webrtc_far, id, what, packets, bytes}, state),
+    do: far(state, &FarEnds.send_out(&1, state.handle, id, what, packets, bytes))
+
+  def handle_info({:ex_webrtc_far_in, %Forward{} = forward, what, packets, bytes}, state)
+      when is_integer(packets) and is_binary(bytes),
+      do: far(state, &FarEnds.take_in(&1, state.handle, forward, what, packets, bytes))
+
+  def handle_info({:ex_webrtc_far_refused, id, packets}, state),
+    do: far(state, &FarEnds.refused(&1, state.handle, id, packets))
+
+  def handle_info({:ex_webrtc_far_lost, id}, state),
+    do: far(state, &FarEnds.lost(&1, state.handle, id))
+
   def handle_info({:ex_webrtc_panic, text}, state), do: {:stop, {:native_panic, text}, state}
 
   # The native runtime has ended: nothing that this process could do works any more.
@@ -174,6 +199,13 @@ defmodule ExWebRTC.PeerConnection.Server do
       when monitor == state.controller.monitor do
     Logger.warning("#{inspect(self())}: the node of its controlling process is lost, it stops")
     {:stop, {:shutdown, {:nodedown, node(dest)}}, state}
+  end
+
+  def handle_info({:DOWN, monitor, :process, _pid, _reason}, state) do
+    case FarEnds.down(state.far_ends, state.handle, monitor) do
+      {:ok, far_ends} -> {:noreply, %{state | far_ends: far_ends}}
+      :error -> {:noreply, state}
+    end
   end
 
   def handle_info(_other, state), do: {:noreply, state}
@@ -203,6 +235,8 @@ defmodule ExWebRTC.PeerConnection.Server do
   rescue
     ArgumentError -> {:reply, :badarg, state}
   end
+
+  defp far(state, change), do: {:noreply, %{state | far_ends: change.(state.far_ends)}}
 
   # A cast has nobody to raise in.
   defp media(state, send) do
@@ -242,6 +276,9 @@ defmodule ExWebRTC.PeerConnection.Server do
 
   defp finish({:configured, configuration}, :ok, state),
     do: %{state | configuration: configuration}
+
+  defp finish({:forward_elsewhere, id}, {:error, _reason}, state),
+    do: %{state | far_ends: FarEnds.forget(state.far_ends, id)}
 
   defp finish(:closed, :ok, state), do: %{state | closed?: true}
   defp finish(_action, _result, state), do: state

@@ -2,10 +2,10 @@
 
 use crate::mailbox::Mailbox;
 use crate::queue::{Queue, Submission};
-use crate::shard::forwards::{ForwardMessage, Opening};
+use crate::shard::forwards::{FarMessage, ForwardMessage, Link, Opening, wire};
 use bytes::Bytes;
 use engine::command::{Command, OutgoingData, OutgoingRtp};
-use engine::ids::{RequestId, Rid, SenderId, TrackId};
+use engine::ids::{ForwardId, RequestId, Rid, SenderId, TrackId};
 use engine::media::{ForwardName, SourceOptions};
 use std::fmt;
 use std::sync::Arc;
@@ -19,6 +19,17 @@ pub enum SubmitError {
     /// The connection is gone, or on its way out.
     #[error("the connection is closed")]
     Closed,
+}
+
+/// Why a message of another VM was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForwardInError {
+    /// It is none, or one of a version that is not known here.
+    #[error("the message is malformed")]
+    Malformed,
+    /// As any submission.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
 }
 
 /// A connection as the rest of the program sees it.
@@ -106,15 +117,69 @@ impl<M: Mailbox> Connection<M> {
         sink: &Self,
         sender: SenderId,
     ) -> Result<(), SubmitError> {
-        let opening = Opening {
+        let sink = Link::Here(Arc::clone(&sink.handle.queue));
+        self.open_forward(Opening {
             request,
             name,
             options,
-            sink: Arc::clone(&sink.handle.queue),
+            sink,
             sender,
-        };
+        })
+    }
+
+    /// As [`Self::forward`] with a sink in another VM, which is told by
+    /// [`Mailbox::forward_elsewhere`].
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn forward_elsewhere(
+        &self,
+        request: RequestId,
+        name: ForwardName,
+        options: SourceOptions,
+        sender: SenderId,
+    ) -> Result<(), SubmitError> {
+        self.open_forward(Opening {
+            request,
+            name,
+            options,
+            sink: Link::elsewhere(),
+            sender,
+        })
+    }
+
+    fn open_forward(&self, opening: Opening<M>) -> Result<(), SubmitError> {
         let open = ForwardMessage::Open(Box::new(opening));
         self.handle.queue.push(Submission::Forward(open))
+    }
+
+    /// Takes what [`Mailbox::forward_elsewhere`] was given in another VM. A message of a forward
+    /// that does not exist is ignored.
+    ///
+    /// # Errors
+    /// `Malformed` for bytes that nothing can be made of; `Busy` when the packets in it were
+    /// dropped because too many wait; `Closed`.
+    pub fn forward_in(&self, bytes: Bytes) -> Result<(), ForwardInError> {
+        let message = wire::decode(&bytes).ok_or(ForwardInError::Malformed)?;
+        Ok(self.handle.queue.push(Submission::Forward(message))?)
+    }
+
+    /// The other end of a forward, in another VM, is gone.
+    ///
+    /// # Errors
+    /// `Closed`
+    pub fn forward_lost(&self, id: ForwardId) -> Result<(), SubmitError> {
+        let lost = ForwardMessage::Far(id, FarMessage::Gone);
+        self.handle.queue.push(Submission::Forward(lost))
+    }
+
+    /// So many packets were lost on their way to the other end of a forward, in another VM.
+    ///
+    /// # Errors
+    /// `Busy` when too much of this kind waits, `Closed`.
+    pub fn forward_refused(&self, id: ForwardId, packets: usize) -> Result<(), SubmitError> {
+        let refused = ForwardMessage::Far(id, FarMessage::Refused(packets));
+        self.handle.queue.push(Submission::Forward(refused))
     }
 
     /// Asks the peer for a keyframe of a received track.

@@ -30,8 +30,8 @@ mod shard;
 mod stream;
 mod tcp;
 
-pub use connection::{Connection, SubmitError};
+pub use connection::{Connection, ForwardInError, SubmitError};
 pub use gather::interfaces::host_addresses;
-pub use mailbox::Mailbox;
+pub use mailbox::{Elsewhere, Mailbox};
 pub use mux::{PortLease, PortStats};
 pub use runtime::{OpenError, Runtime, RuntimeOptions};

@@ -1,5 +1,22 @@
 //! Where a connection's output goes.
 
+use engine::ids::ForwardId;
+
+/// What a message to the other end of a forward is, when that end is in another VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The first one: a source offers itself to a sink.
+    Attach,
+    /// Must arrive.
+    Control,
+    /// May be lost: it is said again.
+    Feedback,
+    /// So many packets. Those that are lost are counted by [`crate::Connection::forward_refused`].
+    Packets(usize),
+    /// Must arrive, and is the last one from here.
+    End,
+}
+
 /// Takes what one connection tells, in the order it happens, on the thread of its shard.
 ///
 /// The border implements it with messages to BEAM processes, tests and benches with channels. It
@@ -7,6 +24,13 @@
 pub trait Mailbox: engine::event::Sink + Send + 'static {
     /// What had arrived by now was told: a mailbox that collects packets sends them on.
     fn turn_ended(&mut self) {}
+
+    /// For the other end of a forward, which is in another VM: `bytes` go to
+    /// [`crate::Connection::forward_in`] there, in order. Only for mailboxes of connections that
+    /// [`crate::Connection::forward_elsewhere`] or `forward_in` was called for.
+    fn forward_elsewhere(&mut self, id: ForwardId, what: Elsewhere, bytes: &[u8]) {
+        let _ = (id, what, bytes);
+    }
 
     /// RTP and RTCP packets that were dropped because nobody took them, so far.
     fn dropped_packets(&self) -> u64 {

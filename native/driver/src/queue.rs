@@ -1,7 +1,7 @@
 //! The way from the handles of a connection to its shard: bounded, ordered, one wake-up a burst.
 
 use crate::connection::SubmitError;
-use crate::shard::forwards::ForwardMessage;
+use crate::shard::forwards::{FarMessage, ForwardMessage};
 use bytes::Bytes;
 use engine::command::{Command, OutgoingData, OutgoingRtp};
 use engine::ids::{RequestId, Rid, TrackId};
@@ -266,14 +266,20 @@ impl<M> Waiting<M> {
             Submission::Forward(ForwardMessage::ToSink(_, ToSink::Packets(_, range))) => {
                 (&mut self.forwarded, MAX_WAITING_FORWARDED, range.len())
             }
+            Submission::Forward(ForwardMessage::Far(_, FarMessage::Packets(burst))) => {
+                (&mut self.forwarded, MAX_WAITING_FORWARDED, burst.packets.len())
+            }
             Submission::Forward(
                 ForwardMessage::ToSink(_, ToSink::Wanted(_))
+                | ForwardMessage::Far(_, FarMessage::Refused(_))
                 | ForwardMessage::ToSource(_, ToSource::Keyframe | ToSource::Budget(_)),
             ) => (&mut self.feedback, MAX_WAITING_FEEDBACK, 1),
             // Once for each forward, of which there are as many as requests were taken.
             Submission::Forward(
                 ForwardMessage::Attach(_)
                 | ForwardMessage::Attached(..)
+                // A format as often as its source is negotiated.
+                | ForwardMessage::Far(_, FarMessage::Format(_) | FarMessage::Gone)
                 | ForwardMessage::ToSink(_, ToSink::End(_))
                 | ForwardMessage::ToSource(_, ToSource::End(_)),
             ) => return Ok(()),

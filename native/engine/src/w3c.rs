@@ -117,7 +117,7 @@ pub struct SessionDescription {
 }
 
 /// One codec of an m-line: `ExWebRTC.RTPCodecParameters`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Codec {
     /// The RTP payload type, 0 to 127.
     pub payload_type: u8,

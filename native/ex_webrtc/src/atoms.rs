@@ -16,6 +16,7 @@ rustler::atoms! {
     ex_webrtc_reply,
     ex_webrtc_panic,
     ex_webrtc_closed,
+    ex_webrtc_far,
     ex_webrtc_warning,
     ex_webrtc_log,
 
@@ -169,6 +170,14 @@ rustler::atoms! {
     scale_resolution_down_by,
     source,
     transaction_id,
+
+    // What the ends of a forward on two nodes say to each other.
+    attach,
+    control,
+    feedback,
+    packets,
+    end_ = "end",
+    malformed,
 
     // Forwards.
     auto,

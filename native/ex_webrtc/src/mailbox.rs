@@ -2,7 +2,7 @@
 //! never on a scheduler, where `OwnedEnv::send_and_clear` panics.
 //!
 //! To the owner (the GenServer): `{:ex_webrtc_reply, id, result}`, `{:ex_webrtc_warning, text}`,
-//! `{:ex_webrtc_panic, text}`, `:ex_webrtc_closed`. To the controller: `{:ex_webrtc, owner, message}`.
+//! `{:ex_webrtc_panic, text}`, `{:ex_webrtc_far, id, what, packets, bytes}`, `:ex_webrtc_closed`. To the controller: `{:ex_webrtc, owner, message}`.
 //! A message to a process that is gone is dropped: the owner's death closes the connection, the
 //! controller's is the program's affair.
 
@@ -12,12 +12,13 @@ use crate::flow::Credit;
 use crate::outlet::Outlet;
 use crate::resource::{ChannelRef, ConnectionNumber};
 use crate::terms::{Modules, event, value};
+use driver::Elsewhere;
 use engine::command::{ChannelHandle, CommandResult, Value};
 use engine::event::{Event, Sink, Warning};
-use engine::ids::{ChannelId, RequestId, Rid, TrackId};
+use engine::ids::{ChannelId, ForwardId, RequestId, Rid, TrackId};
 use engine::media::ReceivedRtp;
 use engine::w3c::ChannelState;
-use rustler::{Encoder, LocalPid, ResourceArc};
+use rustler::{Encoder, LocalPid, NewBinary, ResourceArc, Term};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
@@ -125,6 +126,20 @@ impl driver::Mailbox for Mailbox {
 
     fn dropped_packets(&self) -> u64 {
         self.delivery.dropped()
+    }
+
+    fn forward_elsewhere(&mut self, id: ForwardId, what: Elsewhere, bytes: &[u8]) {
+        let (what, packets) = match what {
+            Elsewhere::Attach => (atoms::attach(), 0),
+            Elsewhere::Control => (atoms::control(), 0),
+            Elsewhere::Feedback => (atoms::feedback(), 0),
+            Elsewhere::Packets(count) => (atoms::packets(), count),
+            Elsewhere::End => (atoms::end_(), 0),
+        };
+        self.outlet.tell_owner(|env| {
+            let bytes: Term<'_> = NewBinary::from_slice(env, bytes).into();
+            (atoms::ex_webrtc_far(), id.0, what, packets, bytes).encode(env)
+        });
     }
 
     fn panicked(&mut self, text: &str) {

@@ -9,7 +9,7 @@ use crate::resource::{ChannelRef, ConnectionNumber, Handle, channel_id};
 use crate::terms::{
     Modules, address_term, command, config, error, field, forward, list, optional, rtcp, rtp,
 };
-use driver::{Runtime, RuntimeOptions, SubmitError};
+use driver::{ForwardInError, Runtime, RuntimeOptions, SubmitError};
 use engine::command::OutgoingData;
 use engine::error::Error as Reason;
 use engine::ids::{ForwardId, RequestId, SenderId, TrackId};
@@ -158,23 +158,75 @@ fn forward<'a>(
     sink: ResourceArc<Handle>,
     sender: u64,
 ) -> NifResult<Term<'a>> {
-    let (forward, label) = name;
-    let name = ForwardName {
-        id: ForwardId(forward),
-        label: bytes::Bytes::copy_from_slice(label.as_slice()),
-    };
-    let (track, layer, tap) = options;
-    let options = SourceOptions {
-        track: TrackId(track),
-        layer: forward::layer(layer)?,
-        tap,
-    };
+    let (name, options) = (forward_name(name), source_options(options)?);
     let (sink, sender) = (&sink.connection, SenderId(sender));
     let source = &source.connection;
     Ok(outcome(
         env,
         source.forward(RequestId(id), name, options, sink, sender),
     ))
+}
+
+/// As [`forward`], to a connection of another node: the owner gets `:ex_webrtc_far` messages for it.
+#[rustler::nif]
+fn forward_elsewhere<'a>(
+    env: Env<'a>,
+    source: ResourceArc<Handle>,
+    id: u64,
+    name: (u64, Binary<'a>),
+    options: (u64, Term<'a>, bool),
+    sender: u64,
+) -> NifResult<Term<'a>> {
+    let (name, options) = (forward_name(name), source_options(options)?);
+    let (source, sender) = (&source.connection, SenderId(sender));
+    Ok(outcome(
+        env,
+        source.forward_elsewhere(RequestId(id), name, options, sender),
+    ))
+}
+
+/// What the native side of another node had for this connection.
+#[rustler::nif]
+fn forward_in<'a>(env: Env<'a>, handle: ResourceArc<Handle>, bytes: Binary<'a>) -> Term<'a> {
+    let bytes = bytes::Bytes::copy_from_slice(bytes.as_slice());
+    match handle.connection.forward_in(bytes) {
+        Ok(()) => outcome(env, Ok(())),
+        Err(ForwardInError::Submit(error)) => outcome(env, Err(error)),
+        Err(ForwardInError::Malformed) => (atoms::error(), atoms::malformed()).encode(env),
+    }
+}
+
+/// The other end of a forward, on another node, is gone.
+#[rustler::nif]
+fn forward_lost(env: Env<'_>, handle: ResourceArc<Handle>, forward: u64) -> Term<'_> {
+    outcome(env, handle.connection.forward_lost(ForwardId(forward)))
+}
+
+/// So many packets of a forward were lost on their way to another node.
+#[rustler::nif]
+fn forward_refused(
+    env: Env<'_>,
+    handle: ResourceArc<Handle>,
+    forward: u64,
+    packets: usize,
+) -> Term<'_> {
+    let forward = ForwardId(forward);
+    outcome(env, handle.connection.forward_refused(forward, packets))
+}
+
+fn forward_name((id, label): (u64, Binary<'_>)) -> ForwardName {
+    ForwardName {
+        id: ForwardId(id),
+        label: bytes::Bytes::copy_from_slice(label.as_slice()),
+    }
+}
+
+fn source_options((track, layer, tap): (u64, Term<'_>, bool)) -> NifResult<SourceOptions> {
+    Ok(SourceOptions {
+        track: TrackId(track),
+        layer: forward::layer(layer)?,
+        tap,
+    })
 }
 
 /// One RTP packet.

@@ -1,15 +1,23 @@
 //! The forwards of one connection: who the other end of each is, and what the two say to each
-//! other. Both may be of one shard, of two, or the same connection.
+//! other. Both may be of one shard, of two, of two VMs, or the same connection.
+
+mod link;
+pub mod wire;
+
+pub use self::link::Link;
 
 use crate::mailbox::Mailbox;
-use crate::queue::{Queue, Submission};
+use crate::queue::Queue;
 use crate::{SubmitError, panic_guard};
 use bytes::Bytes;
 use engine::command::Value;
 use engine::error::Error;
 use engine::event::Event;
 use engine::ids::{ForwardId, RequestId, SenderId};
-use engine::media::{ForwardEnd, ForwardName, ForwardOutput, SourceOptions, ToSink, ToSource};
+use engine::media::{
+    Burst, ForwardEnd, ForwardName, ForwardOutput, ForwardedRtp, SourceClock, SourceFormat,
+    SourceOptions, ToSink, ToSource,
+};
 use engine::{Engine, SourceOffer};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,6 +35,28 @@ pub enum ForwardMessage<M> {
     ToSink(ForwardId, ToSink),
     /// From the sink, once it has begun.
     ToSource(ForwardId, ToSource),
+    /// Of a forward whose other end is in another VM.
+    Far(ForwardId, FarMessage),
+}
+
+/// What only a forward between two VMs has.
+pub enum FarMessage {
+    /// From the source: what the packets from here on are made of.
+    Format(Arc<SourceFormat>),
+    /// From the source, after a format.
+    Packets(FarBurst),
+    /// From this VM: packets were lost on the way there.
+    Refused(usize),
+    /// From this VM: the other end is gone.
+    Gone,
+}
+
+/// A burst without its format.
+pub struct FarBurst {
+    run: u64,
+    clock: Option<SourceClock>,
+    /// The packets.
+    pub packets: Vec<ForwardedRtp>,
 }
 
 /// A forward that is asked for.
@@ -38,7 +68,7 @@ pub struct Opening<M> {
     /// What the source needs to know.
     pub options: SourceOptions,
     /// The sink.
-    pub sink: Arc<Queue<M>>,
+    pub sink: Link<M>,
     /// The sink's sender.
     pub sender: SenderId,
 }
@@ -48,27 +78,27 @@ pub struct Attaching<M> {
     name: ForwardName,
     sender: SenderId,
     offer: SourceOffer,
-    source: Arc<Queue<M>>,
+    source: Link<M>,
 }
 
-impl<M> Attaching<M> {
+impl<M: Mailbox> Attaching<M> {
     /// The sink is gone.
-    pub fn refuse(&self) {
+    pub fn refuse(&mut self, mailbox: &mut M) {
         let refused = ForwardMessage::Attached(self.name.id, Err(Error::Closed));
         // A source that is gone as well has answered its request itself.
-        let _ = self.source.push(Submission::Forward(refused));
+        let _ = self.source.tell(refused, mailbox);
     }
 }
 
 /// The other end.
 struct Far<M> {
-    queue: Arc<Queue<M>>,
+    link: Link<M>,
     label: Bytes,
 }
 
-impl<M> Far<M> {
-    fn tell(&self, message: ForwardMessage<M>) -> Result<(), SubmitError> {
-        self.queue.push(Submission::Forward(message))
+impl<M: Mailbox> Far<M> {
+    fn tell(&mut self, message: ForwardMessage<M>, mailbox: &mut M) -> Result<(), SubmitError> {
+        self.link.tell(message, mailbox)
     }
 }
 
@@ -104,7 +134,7 @@ impl<M: Mailbox> Forwards<M> {
     ) {
         match message {
             ForwardMessage::Open(opening) => self.open(*opening, engine, queue, mailbox),
-            ForwardMessage::Attach(attaching) => self.attach(now, &attaching, engine),
+            ForwardMessage::Attach(attaching) => self.attach(now, *attaching, engine, mailbox),
             ForwardMessage::Attached(id, result) => {
                 self.attached(now, id, result, engine, mailbox);
             }
@@ -120,12 +150,55 @@ impl<M: Mailbox> Forwards<M> {
                 }
                 engine.forward_sink_says(now, id, message);
             }
+            ForwardMessage::Far(id, message) => {
+                self.take_far(now, id, message, engine, mailbox);
+            }
+        }
+    }
+
+    fn take_far(
+        &mut self,
+        now: Instant,
+        id: ForwardId,
+        message: FarMessage,
+        engine: &mut Engine,
+        mailbox: &mut M,
+    ) {
+        match message {
+            FarMessage::Format(format) => {
+                if let Some(far) = self.sources.get_mut(&id) {
+                    far.link.learn(format);
+                }
+            }
+            FarMessage::Packets(burst) => {
+                let format = self.sources.get(&id).and_then(|far| far.link.format());
+                let Some(format) = format else { return };
+                let packets = 0..burst.packets.len();
+                let burst = Burst {
+                    format: Arc::clone(format),
+                    run: burst.run,
+                    clock: burst.clock,
+                    packets: burst.packets,
+                };
+                let message = ToSink::Packets(Arc::new(burst), packets);
+                engine.forward_source_says(now, id, &message);
+            }
+            FarMessage::Refused(count) => engine.forward_refused(now, id, count),
+            FarMessage::Gone => {
+                self.attached(now, id, Err(Error::Closed), engine, mailbox);
+                if self.sources.contains_key(&id) {
+                    self.source_is_gone(now, id, engine);
+                }
+                if self.sinks.remove(&id).is_some() {
+                    engine.forward_sink_says(now, id, ToSource::End(ForwardEnd::Closed));
+                }
+            }
         }
     }
 
     fn open(
         &mut self,
-        opening: Opening<M>,
+        mut opening: Opening<M>,
         engine: &Engine,
         queue: &Arc<Queue<M>>,
         mailbox: &mut M,
@@ -136,10 +209,10 @@ impl<M: Mailbox> Forwards<M> {
                 name: opening.name.clone(),
                 sender: opening.sender,
                 offer,
-                source: Arc::clone(queue),
+                source: Link::Here(Arc::clone(queue)),
             };
             let attach = ForwardMessage::Attach(Box::new(attaching));
-            let told = opening.sink.push(Submission::Forward(attach));
+            let told = opening.sink.tell(attach, mailbox);
             told.map_err(|_gone| Error::Closed)
         });
         match asked {
@@ -150,20 +223,26 @@ impl<M: Mailbox> Forwards<M> {
         }
     }
 
-    fn attach(&mut self, now: Instant, attaching: &Attaching<M>, engine: &mut Engine) {
+    fn attach(
+        &mut self,
+        now: Instant,
+        attaching: Attaching<M>,
+        engine: &mut Engine,
+        mailbox: &mut M,
+    ) {
         let Attaching {
             name,
             sender,
             offer,
             source,
         } = attaching;
-        let result = engine.open_forward_sink(name.clone(), *sender, offer);
+        let result = engine.open_forward_sink(name.clone(), sender, &offer);
         let begun = result.is_ok();
-        let far = Far {
-            queue: Arc::clone(source),
-            label: name.label.clone(),
+        let mut far = Far {
+            link: source,
+            label: name.label,
         };
-        let told = far.tell(ForwardMessage::Attached(name.id, result));
+        let told = far.tell(ForwardMessage::Attached(name.id, result), mailbox);
         if begun {
             self.sources.insert(name.id, far);
             if told.is_err() {
@@ -183,8 +262,8 @@ impl<M: Mailbox> Forwards<M> {
         let Some(opening) = self.opening.remove(&id) else {
             return;
         };
-        let far = Far {
-            queue: opening.sink,
+        let mut far = Far {
+            link: opening.sink,
             label: opening.name.label.clone(),
         };
         let begun = result.and_then(|()| {
@@ -192,7 +271,7 @@ impl<M: Mailbox> Forwards<M> {
             if opened.is_err() {
                 // What the source was a moment ago, it is not any more.
                 let ended = ToSink::End(ForwardEnd::TrackEnded);
-                let _ = far.tell(ForwardMessage::ToSink(id, ended));
+                let _ = far.tell(ForwardMessage::ToSink(id, ended), mailbox);
             }
             opened
         });
@@ -204,14 +283,16 @@ impl<M: Mailbox> Forwards<M> {
 
     /// Takes to the other ends what the engine has for them. Whether the engine has something to
     /// tell about it.
-    pub fn carry(&mut self, now: Instant, engine: &mut Engine) -> bool {
+    pub fn carry(&mut self, now: Instant, engine: &mut Engine, mailbox: &mut M) -> bool {
         let mut carried = false;
         while let Some(output) = engine.poll_forward() {
             carried = true;
             match output {
-                ForwardOutput::ToSink(id, message) => self.carry_to_sink(now, id, message, engine),
+                ForwardOutput::ToSink(id, message) => {
+                    self.carry_to_sink(now, id, message, engine, mailbox);
+                }
                 ForwardOutput::ToSource(id, message) => {
-                    self.carry_to_source(now, id, message, engine);
+                    self.carry_to_source(now, id, message, engine, mailbox);
                 }
             }
         }
@@ -220,7 +301,14 @@ impl<M: Mailbox> Forwards<M> {
 
     /// Overflow: packets that have no room in the sink's queue are dropped, counted with their
     /// forward, and a keyframe is asked for.
-    fn carry_to_sink(&mut self, now: Instant, id: ForwardId, message: ToSink, engine: &mut Engine) {
+    fn carry_to_sink(
+        &mut self,
+        now: Instant,
+        id: ForwardId,
+        message: ToSink,
+        engine: &mut Engine,
+        mailbox: &mut M,
+    ) {
         let packets = match &message {
             ToSink::Packets(_, range) => Some(range.len()),
             ToSink::Wanted(_) => Some(0),
@@ -229,12 +317,12 @@ impl<M: Mailbox> Forwards<M> {
         let far = match packets {
             Some(_) => self
                 .sinks
-                .get(&id)
-                .map(|far| far.tell(ForwardMessage::ToSink(id, message))),
+                .get_mut(&id)
+                .map(|far| far.tell(ForwardMessage::ToSink(id, message), mailbox)),
             None => self
                 .sinks
                 .remove(&id)
-                .map(|far| far.tell(ForwardMessage::ToSink(id, message))),
+                .map(|mut far| far.tell(ForwardMessage::ToSink(id, message), mailbox)),
         };
         match (far, packets) {
             (Some(Err(SubmitError::Busy)), Some(count)) => engine.forward_refused(now, id, count),
@@ -252,18 +340,19 @@ impl<M: Mailbox> Forwards<M> {
         id: ForwardId,
         message: ToSource,
         engine: &mut Engine,
+        mailbox: &mut M,
     ) {
         if matches!(message, ToSource::End(_)) {
-            if let Some(far) = self.sources.remove(&id) {
-                let _ = far.tell(ForwardMessage::ToSource(id, message));
+            if let Some(mut far) = self.sources.remove(&id) {
+                let _ = far.tell(ForwardMessage::ToSource(id, message), mailbox);
             }
             return;
         }
         // What finds no room is said again when the viewer asks again.
         let told = self
             .sources
-            .get(&id)
-            .map(|far| far.tell(ForwardMessage::ToSource(id, message)));
+            .get_mut(&id)
+            .map(|far| far.tell(ForwardMessage::ToSource(id, message), mailbox));
         if told == Some(Err(SubmitError::Closed)) {
             self.source_is_gone(now, id, engine);
         }
@@ -277,21 +366,24 @@ impl<M: Mailbox> Forwards<M> {
     /// The connection is gone, and its engine with it: tells both sides of every forward.
     pub fn end_all(&mut self, mailbox: &mut M) {
         let reason = ForwardEnd::Closed;
-        let mut labels = Vec::new();
-        for (id, far) in self.sinks.drain() {
-            let _ = far.tell(ForwardMessage::ToSink(id, ToSink::End(reason)));
-            labels.push(far.label);
-        }
-        for (id, far) in self.sources.drain() {
-            let _ = far.tell(ForwardMessage::ToSource(id, ToSource::End(reason)));
-            labels.push(far.label);
-        }
+        let sinks = self.sinks.drain();
+        let sinks = sinks.map(|(id, far)| (far, ForwardMessage::ToSink(id, ToSink::End(reason))));
+        let sources = self.sources.drain();
+        let sources =
+            sources.map(|(id, far)| (far, ForwardMessage::ToSource(id, ToSource::End(reason))));
+        let ended: Vec<_> = sinks.chain(sources).collect();
         let unanswered: Vec<RequestId> = self
             .opening
             .drain()
             .map(|(_, opening)| opening.request)
             .collect();
         let told = panic_guard::run(|| {
+            // The other ends first, whatever becomes of the mailbox.
+            let mut labels = Vec::with_capacity(ended.len());
+            for (mut far, message) in ended {
+                let _ = far.tell(message, mailbox);
+                labels.push(far.label);
+            }
             for label in labels {
                 mailbox.event(Event::ForwardEnded(label, reason));
             }

@@ -184,7 +184,10 @@ impl<M: Mailbox> Task<M> {
             live.serve_relays(now, &mut self.mailbox);
             live.act(now, &self.neighbourhood, &self.queue, &mut self.mailbox);
             live.sockets.learn(now, live.engine.take_proofs());
-            if self.forwards.carry(now, &mut live.engine) {
+            if self
+                .forwards
+                .carry(now, &mut live.engine, &mut self.mailbox)
+            {
                 live.engine.flush(now, &mut self.mailbox);
             }
             self.mailbox.turn_ended();
@@ -226,8 +229,11 @@ impl<M: Mailbox> Task<M> {
             let request = match submission {
                 Submission::Request(id, _) => id,
                 Submission::Forward(ForwardMessage::Open(opening)) => opening.request,
-                Submission::Forward(ForwardMessage::Attach(attaching)) => {
-                    attaching.refuse();
+                Submission::Forward(ForwardMessage::Attach(mut attaching)) => {
+                    let told = panic_guard::run(|| attaching.refuse(&mut self.mailbox));
+                    if let Err(text) = told {
+                        log::error!("the mailbox of a closed connection panicked: {text}");
+                    }
                     continue;
                 }
                 _ => continue,

@@ -41,7 +41,7 @@ pub struct ForwardedRtp {
 }
 
 /// A moment on the wall clock of a source's sender and on a stream's (RFC 3550 section 6.4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SourceClock {
     /// NTP time, 32.32 fixed point.
     pub ntp: u64,

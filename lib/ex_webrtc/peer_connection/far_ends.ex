@@ -1,0 +1,155 @@
+defmodule ExWebRTC.PeerConnection.FarEnds do
+  @moduledoc false
+  # The other ends of a connection's forwards that are on other nodes, seen from the connection's
+  # process. What the native sides of both nodes say to each other goes through both processes:
+  #
+  #     native side --{:ex_webrtc_far, id, what, packets, bytes}--> process
+  #       --{:ex_webrtc_far_in, forward, what, packets, bytes}--> process of the other end
+  #       --`Native.forward_in/2`--> native side
+  #
+  # `what` is `:attach` for the first message to a sink, `:control`, `:feedback`, `:packets` or, for
+  # the last one from an end, `:end`. Both processes monitor each other from the first message to
+  # the last one.
+
+  require Logger
+
+  alias ExWebRTC.{Forward, Native}
+
+  defstruct ends: %{}, monitors: %{}
+
+  @type what() :: :attach | :control | :feedback | :packets | :end
+  @opaque t() :: %__MODULE__{
+            ends: %{non_neg_integer() => {Forward.t(), pid(), reference()}},
+            monitors: %{reference() => non_neg_integer()}
+          }
+
+  @doc "None."
+  @spec new() :: t()
+  def new, do: %__MODULE__{}
+
+  @doc "The calling connection begins a forward to a connection of another node."
+  @spec open(t(), Forward.t()) :: t()
+  def open(%__MODULE__{} = far_ends, %Forward{} = forward),
+    do: put(far_ends, forward, forward.sink)
+
+  @doc "A forward has ended, or was refused."
+  @spec forget(t(), non_neg_integer()) :: t()
+  def forget(%__MODULE__{} = far_ends, id) do
+    case Map.pop(far_ends.ends, id) do
+      {nil, _ends} ->
+        far_ends
+
+      {{_forward, _pid, monitor}, ends} ->
+        Process.demonitor(monitor, [:flush])
+        %{far_ends | ends: ends, monitors: Map.delete(far_ends.monitors, monitor)}
+    end
+  end
+
+  @doc """
+  Hands on what the native side has for another node.
+
+  Overflow policy "forward between nodes": while the connection between the nodes is busy, packets
+  are dropped, counted with their forward, and a keyframe is asked for; what is said again is
+  dropped as well, and what must arrive waits.
+  """
+  @spec send_out(t(), Native.handle(), non_neg_integer(), what(), non_neg_integer(), binary()) ::
+          t()
+  def send_out(%__MODULE__{} = far_ends, handle, id, what, packets, bytes) do
+    case far_ends.ends do
+      %{^id => {forward, pid, _monitor}} ->
+        message = {:ex_webrtc_far_in, forward, what, packets, bytes}
+
+        if Process.send(pid, message, options(what)) == :nosuspend and what == :packets,
+          do: Native.forward_refused(handle, id, packets)
+
+        if what == :end, do: forget(far_ends, id), else: far_ends
+
+      %{} ->
+        far_ends
+    end
+  end
+
+  # A node that is lost is not connected to again for this: the monitor tells of it.
+  defp options(:attach), do: []
+  defp options(what) when what in [:feedback, :packets], do: [:nosuspend, :noconnect]
+  defp options(_must_arrive), do: [:noconnect]
+
+  @doc "Takes in what the other end's process has sent."
+  @spec take_in(t(), Native.handle(), Forward.t(), what(), non_neg_integer(), binary()) :: t()
+  def take_in(%__MODULE__{} = far_ends, handle, %Forward{id: id} = forward, what, packets, bytes) do
+    case {what, is_map_key(far_ends.ends, id)} do
+      {:attach, false} ->
+        far_ends = put(far_ends, forward, forward.source)
+        deliver(far_ends, handle, forward, what, packets, bytes)
+
+      {what, true} when what != :attach ->
+        far_ends = deliver(far_ends, handle, forward, what, packets, bytes)
+        if what == :end, do: forget(far_ends, id), else: far_ends
+
+      # It has ended here, and the other end was told.
+      _unknown ->
+        far_ends
+    end
+  end
+
+  @doc "The other end did not take packets that were sent to it."
+  @spec refused(t(), Native.handle(), non_neg_integer(), non_neg_integer()) :: t()
+  def refused(%__MODULE__{} = far_ends, handle, id, packets) do
+    if is_map_key(far_ends.ends, id), do: Native.forward_refused(handle, id, packets)
+    far_ends
+  end
+
+  @doc "The other end is gone, or takes no part in the forward (any more)."
+  @spec lost(t(), Native.handle(), non_neg_integer()) :: t()
+  def lost(%__MODULE__{} = far_ends, handle, id) do
+    if is_map_key(far_ends.ends, id), do: Native.forward_lost(handle, id)
+    forget(far_ends, id)
+  end
+
+  @doc "A monitored process has ended or its node is lost; `:error` where it is no other end."
+  @spec down(t(), Native.handle(), reference()) :: {:ok, t()} | :error
+  def down(%__MODULE__{} = far_ends, handle, monitor) do
+    with {:ok, id} <- Map.fetch(far_ends.monitors, monitor),
+         do: {:ok, lost(far_ends, handle, id)}
+  end
+
+  defp deliver(far_ends, handle, %Forward{id: id} = forward, what, packets, bytes) do
+    case Native.forward_in(handle, bytes) do
+      :ok ->
+        far_ends
+
+      {:error, :busy} when what == :packets ->
+        tell_other(far_ends, id, {:ex_webrtc_far_refused, id, packets}, [:nosuspend, :noconnect])
+
+      {:error, :busy} ->
+        far_ends
+
+      {:error, reason} ->
+        if reason == :malformed do
+          Logger.warning(
+            "#{inspect(self())}: the other end of #{inspect(forward)} speaks another version"
+          )
+        end
+
+        far_ends
+        |> tell_other(id, {:ex_webrtc_far_lost, id}, [:noconnect])
+        |> lost(handle, id)
+    end
+  end
+
+  defp tell_other(far_ends, id, message, options) do
+    {_forward, pid, _monitor} = Map.fetch!(far_ends.ends, id)
+    Process.send(pid, message, options)
+    far_ends
+  end
+
+  defp put(far_ends, forward, pid) do
+    monitor = Process.monitor(pid)
+
+    %{
+      far_ends
+      | ends: Map.put(far_ends.ends, forward.id, {forward, pid, monitor}),
+        monitors: Map.put(far_ends.monitors, monitor, forward.id)
+    }
+  end
+end
