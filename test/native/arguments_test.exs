@@ -27,6 +27,10 @@ defmodule ExWebRTC.Native.ArgumentsTest do
     set_controller: 3,
     add_credit: 2,
     forward: 6,
+    forward_elsewhere: 5,
+    forward_in: 2,
+    forward_lost: 2,
+    forward_refused: 3,
     send_rtp: 4,
     send_rtp_batch: 3,
     send_pli: 3,
@@ -123,6 +127,31 @@ defmodule ExWebRTC.Native.ArgumentsTest do
 
     for wrong <- @wrong -- ["text"],
         do: assert_badarg(fn -> Native.forward(handle, 1, name, {1, wrong, false}, handle, 1) end)
+  end
+
+  test "forwards between nodes", %{handle: handle} do
+    name = {1, "label"}
+    options = {1, :auto, false}
+
+    for wrong <- @wrong do
+      assert_badarg(fn -> Native.forward_elsewhere(wrong, 1, name, options, 1) end)
+      assert_badarg(fn -> Native.forward_elsewhere(handle, wrong, name, options, 1) end)
+      assert_badarg(fn -> Native.forward_elsewhere(handle, 1, wrong, options, 1) end)
+      assert_badarg(fn -> Native.forward_elsewhere(handle, 1, name, wrong, 1) end)
+      assert_badarg(fn -> Native.forward_elsewhere(handle, 1, name, options, wrong) end)
+      assert_badarg(fn -> Native.forward_in(wrong, "") end)
+      assert_badarg(fn -> Native.forward_lost(wrong, 1) end)
+      assert_badarg(fn -> Native.forward_lost(handle, wrong) end)
+      assert_badarg(fn -> Native.forward_refused(wrong, 1, 1) end)
+      assert_badarg(fn -> Native.forward_refused(handle, wrong, 1) end)
+      assert_badarg(fn -> Native.forward_refused(handle, 1, wrong) end)
+    end
+
+    for wrong <- @wrong -- ["text"],
+        do: assert_badarg(fn -> Native.forward_in(handle, wrong) end)
+
+    for bytes <- ["", "text", <<1>>, <<1, 2, 255>>],
+        do: assert(Native.forward_in(handle, bytes) == {:error, :malformed})
   end
 
   test "request ids and commands", %{handle: handle} do

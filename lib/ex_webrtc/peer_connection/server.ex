@@ -180,11 +180,12 @@ defmodule ExWebRTC.PeerConnection.Server do
     do: far(state, &FarEnds.send_out(&1, state.handle, id, what, packets, bytes))
 
   def handle_info({:ex_webrtc_far_in, %Forward{} = forward, what, packets, bytes}, state)
-      when is_integer(packets) and is_binary(bytes),
+      when is_integer(packets) and packets >= 0 and is_binary(bytes),
       do: far(state, &FarEnds.take_in(&1, state.handle, forward, what, packets, bytes))
 
-  def handle_info({:ex_webrtc_far_refused, id, packets}, state),
-    do: far(state, &FarEnds.refused(&1, state.handle, id, packets))
+  def handle_info({:ex_webrtc_far_refused, id, packets}, state)
+      when is_integer(packets) and packets >= 0,
+      do: far(state, &FarEnds.refused(&1, state.handle, id, packets))
 
   def handle_info({:ex_webrtc_far_lost, id}, state),
     do: far(state, &FarEnds.lost(&1, state.handle, id))
