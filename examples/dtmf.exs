@@ -82,12 +82,14 @@ Example.Web.serve(Example.DTMF, nil, """
     pc.ontrack = ({ track }) => { sound.srcObject = new MediaStream([track]); };
     const channel = pc.createDataChannel("keys");
     channel.onmessage = ({ data }) => { heard.value += data; };
+    const opened = new Promise(resolve => { channel.onopen = resolve; });
+    await connect(pc);
+    await opened;
     for (const key of "123456789*0#") {
       const button = Object.assign(document.createElement("button"), { textContent: key });
       button.onclick = () => sender.dtmf.insertDTMF(sender.dtmf.toneBuffer + key);
       keys.append(button);
     }
-    await connect(pc);
   };
 </script>
 """)
