@@ -52,7 +52,7 @@ defmodule ExWebRTC.Native.LeakTest do
     later = measure()
 
     assert later.connections == 0
-    # Fewer is no leak: tools of the tests have threads that end on their own.
+    # Fewer is no leak.
     assert later.threads <= before.threads
     assert later.descriptors == before.descriptors
     assert later.processes == before.processes
