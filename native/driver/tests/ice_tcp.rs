@@ -16,8 +16,9 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use support::proxy::Proxy;
 use support::{Peer, TestMailbox, config, runtime};
 
 const ACTIVE: IceTcp = IceTcp {
@@ -137,75 +138,6 @@ fn wait_for_ice(peer: &mut Peer, state: IceConnectionState) {
     peer.wait_for_event(&format!("{state:?}"), |event| {
         matches!(event, Event::IceConnectionStateChange(told) if *told == state).then_some(())
     });
-}
-
-/// Passes bytes on between who connects to it and `to`, until told to stop or to end.
-struct Proxy {
-    address: SocketAddr,
-    open: Arc<Mutex<Vec<TcpStream>>>,
-    /// Connections that were made to it.
-    count: Arc<AtomicUsize>,
-    stalled: Arc<(Mutex<bool>, Condvar)>,
-}
-
-impl Proxy {
-    fn to(to: SocketAddr) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let address = listener.local_addr().unwrap();
-        let open = Arc::new(Mutex::new(Vec::new()));
-        let count = Arc::new(AtomicUsize::new(0));
-        let stalled = Arc::new((Mutex::new(false), Condvar::new()));
-        let proxy = Self {
-            address,
-            open: Arc::clone(&open),
-            count: Arc::clone(&count),
-            stalled: Arc::clone(&stalled),
-        };
-        std::thread::spawn(move || {
-            for near in listener.incoming() {
-                let near = near.unwrap();
-                count.fetch_add(1, Ordering::Relaxed);
-                let Ok(far) = TcpStream::connect(to) else {
-                    continue;
-                };
-                let ends = [&near, &far].map(|end| end.try_clone().unwrap());
-                open.lock().unwrap().extend(ends);
-                for (mut from, mut into) in [
-                    (near.try_clone().unwrap(), far.try_clone().unwrap()),
-                    (far, near),
-                ] {
-                    let stalled = Arc::clone(&stalled);
-                    std::thread::spawn(move || {
-                        let mut buffer = vec![0; 16 << 10];
-                        loop {
-                            let (flag, changed) = &*stalled;
-                            let wait = changed.wait_while(flag.lock().unwrap(), |stalled| *stalled);
-                            drop(wait.unwrap());
-                            match from.read(&mut buffer) {
-                                Ok(count @ 1..) if into.write_all(&buffer[..count]).is_ok() => {}
-                                _ => break,
-                            }
-                        }
-                        // Both ends see the end.
-                        let _ = into.shutdown(std::net::Shutdown::Both);
-                    });
-                }
-            }
-        });
-        proxy
-    }
-
-    fn stall(&self, stalled: bool) {
-        let (flag, changed) = &*self.stalled;
-        *flag.lock().unwrap() = stalled;
-        changed.notify_all();
-    }
-
-    fn end_connections(&self) {
-        for end in self.open.lock().unwrap().drain(..) {
-            let _ = end.shutdown(std::net::Shutdown::Both);
-        }
-    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Connections of a real runtime, driven from a test's thread.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod proxy;
+
 use bytes::Bytes;
 use driver::{Connection, Mailbox, PortLease, Runtime, RuntimeOptions};
 use engine::command::{
