@@ -53,13 +53,16 @@ defmodule ExWebRTC.NetworkTest do
   end
 
   test "each URL that is of no use is an error of its own, and the others are used" do
-    # RFC 7064 has no query in the URLs of STUN; over TLS a server says nothing about UDP.
+    # Over TCP and TLS a server says nothing about UDP.
     unusable = ["stun:127.0.0.1?transport=tcp", "stuns:127.0.0.1"]
     gone = "stun:no-such-server.invalid:3478"
     assert [_ | _] = candidates(ice_servers: [%{urls: unusable ++ [gone]}])
 
     for url <- [gone | unusable] do
-      assert_received {:ex_webrtc, _pc, {:ice_candidate_error, %{url: ^url, error_code: 701}}}
+      assert_received {:ex_webrtc, _pc,
+                       {:ice_candidate_error, %{url: ^url, error_code: 701} = error}}
+
+      if url in unusable, do: assert(error.error_text =~ "ice_tcp")
     end
   end
 
@@ -77,6 +80,31 @@ defmodule ExWebRTC.NetworkTest do
 
       lines = Enum.filter(candidates(ice_tcp: true), &(&1 =~ "tcptype active"))
       assert Enum.all?(lines, &(&1 =~ ~r/ 9 typ host tcptype active$/))
+    end
+
+    test "a STUN server over TCP is asked from the listening port, and tells where a NAT has it" do
+      ip = Enum.find(Native.host_addresses(), &v4?/1)
+      {url, task} = stun_server_over_tcp(ip, {198, 51, 100, 7}, 6000)
+      options = [ice_servers: [%{urls: url}], ice_ip_filter: &(&1 == ip)]
+
+      for value <- [:passive, true] do
+        lines = candidates([ice_tcp: value] ++ options)
+        assert_received {:asked, ^url, ^ip, port}
+        host = to_string(:inet.ntoa(ip))
+        assert Enum.any?(lines, &(&1 =~ " #{host} #{port} typ host tcptype passive"))
+        assert [reflexive] = Enum.filter(lines, &(&1 =~ " typ srflx "))
+        seen = " 198.51.100.7 6000 typ srflx raddr #{host} rport #{port} tcptype passive"
+        assert String.ends_with?(reflexive, seen)
+        refute_received {:ex_webrtc, _pc, {:ice_candidate_error, _error}}
+      end
+
+      for value <- [:active, false] do
+        candidates([ice_tcp: value] ++ options)
+        assert_received {:ex_webrtc, _pc, {:ice_candidate_error, %{url: ^url, error_code: 701}}}
+      end
+
+      refute_received {:asked, ^url, _ip, _port}
+      Task.shutdown(task)
     end
 
     test "a lite side does not connect, and nobody is told of TCP where only relays may be used" do
@@ -113,6 +141,29 @@ defmodule ExWebRTC.NetworkTest do
       {ip, port} = address
       assert {:error, :econnrefused} = :gen_tcp.connect(ip, port, [])
     end
+  end
+
+  # Sees everybody at this address, and tells the test who has asked.
+  defp stun_server_over_tcp(ip, {a, b, c, d}, port) do
+    {:ok, listening} = :gen_tcp.listen(0, [:binary, ip: ip, active: false])
+    {:ok, server_port} = :inet.port(listening)
+    url = "stun:#{:inet.ntoa(ip)}:#{server_port}?transport=tcp"
+    test = self()
+    <<address::32>> = <<a, b, c, d>>
+
+    serve = fn serve ->
+      {:ok, socket} = :gen_tcp.accept(listening)
+      {:ok, {from, from_port}} = :inet.peername(socket)
+      {:ok, <<0x0001::16, 0::16, 0x2112A442::32, id::binary-12>>} = :gen_tcp.recv(socket, 20)
+      send(test, {:asked, url, from, from_port})
+      # RFC 8489 section 14.2.
+      seen = <<0, 1, Bitwise.bxor(port, 0x2112)::16, Bitwise.bxor(address, 0x2112A442)::32>>
+      answer = <<0x0101::16, 12::16, 0x2112A442::32, id::binary, 0x0020::16, 8::16, seen::binary>>
+      :ok = :gen_tcp.send(socket, answer)
+      serve.(serve)
+    end
+
+    {url, Task.async(fn -> serve.(serve) end)}
   end
 
   # Passes on where the passive side listens, until it has told everything; the last of these.

@@ -60,6 +60,11 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   URLs look like `"stun:stun.example.org:3478"`, `"turn:turn.example.org"` (UDP),
   `"turn:turn.example.org?transport=tcp"` or `"turns:turn.example.org"` (TLS). Eight URLs are asked
   at most. One that gives no candidate within five seconds is told with `:ice_candidate_error`.
+
+  `"stun:stun.example.org?transport=tcp"` and `"stuns:stun.example.org"` (TLS) say how a NAT maps TCP
+  connections, so they need `ice_tcp: :passive` or `true`: each port that is listened on becomes a
+  server-reflexive candidate too (RFC 6544 section 5.2), for peers that the NAT lets in. The
+  connection to the server is kept as long as such a candidate may be of use.
   """
   @type ice_server() :: %{
           required(:urls) => String.t() | [String.t()],
@@ -106,7 +111,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
     `{name, node}`. Default: the caller.
   - `ice_servers`: STUN and TURN servers to gather candidates from. Default `[]`: host candidates
     only, which do not reach through a NAT.
-  - `ice_tls_ca_pem`: the authorities that must vouch for `turns:` servers, as PEM. Default `nil`:
+  - `ice_tls_ca_pem`: the authorities that must vouch for `turns:` and `stuns:` servers, as PEM. Default `nil`:
     those that the system trusts (Debian: `ca-certificates`).
   - `ice_transport_policy`: `:relay` uses candidates of TURN servers only, and so hides the
     addresses of this host. Default `:all`.
@@ -125,7 +130,8 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   - `ice_tcp`: candidates over TCP too (RFC 6544), for peers that UDP does not reach. `:passive`
     listens on each address of this host, on a port of `ice_port_range` (also with `ice_udp_mux`),
     and lets peers connect, as browsers do; `:active` connects to peers that listen; `true` is both.
-    UDP is preferred where both work. With `ice_lite`, only `:passive`. Default `false`.
+    UDP is preferred where both work. Where a NAT has the listening port is told by a STUN server
+    over TCP or TLS, see `t:ice_server/0`. With `ice_lite`, only `:passive`. Default `false`.
   - `ice_udp_mux`: a UDP port, and all connections of this node with the same one share it, on each
     address of this host. `true` is a free port that is chosen once, for all that say `true`. A port
     that another program has is an error of the start, see

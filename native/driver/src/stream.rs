@@ -3,7 +3,7 @@
 mod connect;
 mod send_queue;
 
-pub use connect::{Security, connect, connect_from};
+pub use connect::{Security, connect, connect_from, connect_over};
 pub use send_queue::{GivenUp, Worth};
 
 use send_queue::SendQueue;

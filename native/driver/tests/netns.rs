@@ -81,6 +81,40 @@ mod needs_root {
     }
 
     #[test]
+    fn where_udp_is_blocked_peers_connect_to_the_outer_address_that_a_server_tells_over_tcp_or_tls()
+    {
+        let network = Network::with_nat("tcp");
+        network.block_udp();
+        network.map_port(4000, 5000);
+        let coturn = network.coturn();
+        let plain = format!("stun:{}:3478?transport=tcp", network.outside());
+        let tls = format!("stuns:{}:{}", network.outside(), coturn.tls_port);
+        for stun in [plain, tls] {
+            let mut inside = network.peer_inside(&[
+                ("ICE_SERVER", &stun),
+                ("ICE_CA", &coturn.ca_pem),
+                ("ICE_TCP", "passive"),
+                ("ICE_PORT", "4000"),
+            ]);
+            let mut outside = network.peer_outside(&[("ICE_TCP", "active")]);
+            let offer = inside.ask("offer");
+            let seen = format!(
+                " {} 5000 typ srflx raddr {} rport 4000 tcptype passive",
+                network.router(),
+                network.inside()
+            );
+            assert!(offer.contains(&seen), "{offer}");
+
+            let answer = outside.ask(&format!("answer {offer}"));
+            inside.ask(&format!("accept {answer}"));
+            assert_eq!(inside.ask("wait connected 10000"), "ok");
+            assert_eq!(outside.ask("wait connected 10000"), "ok");
+            assert_eq!(packets_through(&mut inside, &mut outside), 1000);
+            assert_eq!(packets_through(&mut outside, &mut inside), 1000);
+        }
+    }
+
+    #[test]
     fn where_udp_is_blocked_a_relay_reached_over_tcp_connects() {
         let network = Network::with_nat("fw");
         network.block_udp();

@@ -1,8 +1,9 @@
 //! Host candidates: one over UDP for each address, and over TCP where they are wanted, each with what
 //! `host_to_srflx_ip_mapper` made of it.
 
+use super::Round;
 use super::interfaces::host_addresses;
-use super::{NO_ANSWER, Round};
+use super::outcomes::NO_ANSWER;
 use engine::address::ACTIVE_PORT;
 use engine::event::IceCandidateError;
 use engine::transport::{LocalCandidate, LocalCandidateKind};
@@ -11,13 +12,17 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-/// Opens the sockets and reports the candidates; returns the bases of those over UDP.
-pub fn gather(
-    now: Instant,
-    generation: u32,
-    announce: bool,
-    round: &mut Round<'_>,
-) -> Vec<SocketAddr> {
+/// The bases of host candidates.
+#[derive(Default)]
+pub struct Hosts {
+    /// Sockets.
+    pub udp: Vec<SocketAddr>,
+    /// Listening ones.
+    pub tcp: Vec<SocketAddr>,
+}
+
+/// Opens the sockets and reports the candidates.
+pub fn gather(now: Instant, generation: u32, announce: bool, round: &mut Round<'_>) -> Hosts {
     let config = round.engine.config();
     let ports = config.ice_ports.clone();
     let tcp = config.ice_tcp;
@@ -28,11 +33,11 @@ pub fn gather(
     let current: Vec<IpAddr> = addresses.iter().map(|(ip, _)| *ip).collect();
     round.sockets.forget_old(&current);
     round.sockets.tcp.forget_old(&current);
-    let mut hosts = Vec::with_capacity(addresses.len());
+    let mut hosts = Hosts::default();
     for (ip, mapped) in &addresses {
         match round.sockets.ensure(*ip, &ports) {
             Ok(base) => {
-                hosts.push(base);
+                hosts.udp.push(base);
                 if announce {
                     tell(now, generation, base, *mapped, None, round);
                 }
@@ -43,14 +48,11 @@ pub fn gather(
     if announce && tcp.passive {
         for (ip, mapped) in &addresses {
             match round.sockets.tcp.listen(*ip, &ports) {
-                Ok(base) => tell(
-                    now,
-                    generation,
-                    base,
-                    *mapped,
-                    Some(TcpType::Passive),
-                    round,
-                ),
+                Ok(base) => {
+                    hosts.tcp.push(base);
+                    let passive = Some(TcpType::Passive);
+                    tell(now, generation, base, *mapped, passive, round);
+                }
                 Err(error) => refused(generation, *ip, &error, round),
             }
         }

@@ -4,7 +4,9 @@
 pub mod dns;
 mod hosts;
 pub mod interfaces;
+mod mappings;
 pub mod mdns;
+mod outcomes;
 mod servers;
 mod stun;
 mod turn;
@@ -13,19 +15,21 @@ use crate::queue::{Queue, Submission};
 use crate::shard::sockets::Sockets;
 use dns::Dns;
 use engine::Engine;
-use engine::event::{IceCandidateError, Sink};
+use engine::event::Sink;
 use engine::outbox::Outbox;
-use engine::transport::{LocalCandidate, LocalCandidateKind};
 use engine::w3c::IceTransportPolicy;
+use hosts::Hosts;
 use interfaces::can_reach;
+use mappings::{Mappings, StunServer};
 use mdns::Resolver;
+use outcomes::failed;
 use servers::{Protocol, Server, servers};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 use stun::{Outcome, Transactions};
-use turn::{RelayEvent, Relayed, Relays, Security};
+use turn::{Relayed, Relays, Security};
 
 /// A round of gathering ends after this long, whoever has not answered. `disconnected` peers and
 /// applications that wait for `complete` should not wait for a dead server.
@@ -34,9 +38,6 @@ const MAX_ROUND: Duration = Duration::from_secs(5);
 /// `.local` names of one connection that are looked up at a time. A browser sends one for each of
 /// its addresses.
 const MAX_MDNS_QUESTIONS: usize = 32;
-
-/// `RTCPeerConnectionIceErrorEvent.errorCode` where no answer came.
-const NO_ANSWER: u16 = 701;
 
 /// What gathering works on.
 pub struct Round<'a> {
@@ -53,6 +54,7 @@ pub struct Round<'a> {
 pub struct Gatherer {
     round: Option<Gathering>,
     relays: Relays,
+    mappings: Mappings,
     mdns_waiting: usize,
 }
 
@@ -79,7 +81,7 @@ pub enum Destination {
 struct Gathering {
     generation: u32,
     deadline: Instant,
-    hosts: Vec<SocketAddr>,
+    hosts: Hosts,
     servers: Vec<Server>,
     transactions: Transactions,
 }
@@ -97,16 +99,19 @@ impl Gatherer {
     ) {
         let config = round.engine.config();
         let relay_only = matches!(config.ice_transport_policy, IceTransportPolicy::Relay);
-        let (mut servers, unusable) = servers(&config.ice_servers);
-        if relay_only {
-            servers.retain(|server| server.protocol != Protocol::Stun);
+        let (mut servers, unusable) = servers(&config.ice_servers, config.ice_tcp.passive);
+        if relay_only || config.ice_lite {
+            // A lite side has host candidates only (RFC 8445 section 5.2).
+            servers.retain(|server| !server.protocol.is_stun());
         }
         // Where only relayed candidates are wanted, TURN over UDP still needs the sockets.
         let hosts = hosts::gather(now, generation, !relay_only, round);
         for (url, reason) in unusable {
-            no_answer(generation, url, None, reason, round);
+            failed(generation, url, None, None, reason, round);
         }
         self.relays.announce();
+        let urls: Vec<&str> = servers.iter().map(|server| server.url.as_str()).collect();
+        self.mappings.announce(now, &hosts.tcp, &urls);
         let gathering = Gathering {
             generation,
             deadline: now + MAX_ROUND,
@@ -150,12 +155,12 @@ impl Gatherer {
                 if !self.ask(now, server, &addresses, round) {
                     let url = self.url(server);
                     let reason = "no address of ours reaches the server".to_owned();
-                    no_answer(generation, url, None, reason, round);
+                    failed(generation, url, None, None, reason, round);
                 }
             }
             Err(reason) => {
                 let url = entry.url.clone();
-                no_answer(generation, url, None, reason, round);
+                failed(generation, url, None, None, reason, round);
             }
         }
         self.finish(now, round);
@@ -176,10 +181,34 @@ impl Gatherer {
             return true;
         };
         let relays = &mut self.relays;
+        let tls = || Security::Tls {
+            server_name: entry.host.clone(),
+            ca_pem: round.engine.config().ice_tls_ca_pem.clone(),
+        };
         let security = match &entry.protocol {
+            Protocol::StunTcp | Protocol::StunTls => {
+                let security = match entry.protocol {
+                    Protocol::StunTls => tls(),
+                    _ => Security::None,
+                };
+                let mut asked = false;
+                for base in &gathering.hosts.tcp {
+                    let reachable = |remote: &&SocketAddr| can_reach(base.ip(), remote.ip());
+                    let server = StunServer {
+                        url: entry.url.clone(),
+                        remotes: addresses.iter().filter(reachable).copied().collect(),
+                        security: security.clone(),
+                    };
+                    if !server.remotes.is_empty() {
+                        self.mappings.ask(now, *base, server, &round.sockets.tcp);
+                        asked = true;
+                    }
+                }
+                return asked;
+            }
             Protocol::Stun | Protocol::TurnUdp(_) => {
                 let mut asked = false;
-                for local in &gathering.hosts {
+                for local in &gathering.hosts.udp {
                     let reachable = |remote: &&SocketAddr| can_reach(local.ip(), remote.ip());
                     let Some(remote) = addresses.iter().find(reachable) else {
                         continue;
@@ -203,10 +232,7 @@ impl Gatherer {
                 return asked;
             }
             Protocol::TurnTcp(_) => Security::None,
-            Protocol::TurnTls(_) => Security::Tls {
-                server_name: entry.host.clone(),
-                ca_pem: round.engine.config().ice_tls_ca_pem.clone(),
-            },
+            Protocol::TurnTls(_) => tls(),
         };
         let (Protocol::TurnTcp(turn) | Protocol::TurnTls(turn)) = &entry.protocol else {
             return true;
@@ -268,7 +294,7 @@ impl Gatherer {
         }
     }
 
-    /// Serves the connections to TURN servers; what came through them is handed to `each` with
+    /// Serves the connections to servers; what came through those of TURN is handed to `each` with
     /// its local and its remote address. True where something happened.
     pub fn poll_streams(
         &mut self,
@@ -276,12 +302,13 @@ impl Gatherer {
         now: Instant,
         each: impl FnMut(SocketAddr, SocketAddr, &mut [u8]),
     ) -> bool {
-        !self.relays.is_empty() && self.relays.poll_streams(cx, now, each)
+        let mapped = self.mappings.poll(cx, now);
+        mapped | self.relays.poll_streams(cx, now, each)
     }
 
-    /// Lets TURN requests out and tells what became of allocations; after every step.
-    pub fn serve_relays(&mut self, now: Instant, round: &mut Round<'_>) {
-        if self.relays.is_empty() && self.round.is_none() {
+    /// Lets requests out and tells what became of allocations and mappings; after every step.
+    pub fn serve_servers(&mut self, now: Instant, round: &mut Round<'_>) {
+        if self.relays.is_empty() && self.mappings.is_empty() && self.round.is_none() {
             return;
         }
         self.finish(now, round);
@@ -312,7 +339,7 @@ impl Gatherer {
         let Some(gathering) = self.round.as_mut() else {
             return;
         };
-        report(now, gathering, outcome, round);
+        outcomes::answered(now, gathering, outcome, round);
         self.finish(now, round);
     }
 
@@ -321,28 +348,31 @@ impl Gatherer {
         let gathering = self.round.as_ref();
         let transactions = gathering.and_then(|it| it.transactions.poll_timeout());
         let deadline = gathering.map(|gathering| gathering.deadline);
-        [transactions, deadline, self.relays.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let servers = [self.relays.poll_timeout(), self.mappings.poll_timeout()];
+        let all = [transactions, deadline].into_iter().chain(servers);
+        all.flatten().min()
     }
 
     /// Asks again, or gives up.
     pub fn handle_timeout(&mut self, now: Instant, round: &mut Round<'_>) {
         self.relays.handle_timeout(now);
+        let selected = round.engine.selected_base();
+        self.mappings
+            .handle_timeout(now, selected, &round.sockets.tcp);
         let Some(gathering) = self.round.as_mut() else {
             return;
         };
         gathering.transactions.handle_timeout(now);
         while let Some(outcome) = gathering.transactions.poll_expired() {
-            report(now, gathering, outcome, round);
+            outcomes::answered(now, gathering, outcome, round);
         }
         transmit(gathering, round);
         if gathering.deadline <= now {
             give_up(gathering, round);
             self.relays.give_up();
+            self.mappings.give_up(now);
         }
-        self.serve_relays(now, round);
+        self.serve_servers(now, round);
     }
 
     /// Has a `.local` name looked up; the answer comes through the queue.
@@ -372,17 +402,23 @@ impl Gatherer {
         self.mdns_waiting = self.mdns_waiting.saturating_sub(1);
     }
 
-    /// Tells what became of allocations, and that the round is complete once nobody is waited for.
+    /// Tells what became of allocations and mappings, and that the round is complete once nobody is waited for.
     fn finish(&mut self, now: Instant, round: &mut Round<'_>) {
         self.relays.flush(now, round.engine.outbox());
         while let Some(event) = self.relays.poll_event() {
             if let Some(gathering) = &self.round {
-                relay_event(now, gathering, event, round);
+                outcomes::relay(now, gathering, event, round);
             }
         }
-        let relays = self.relays.is_asking();
+        self.mappings.flush(now);
+        while let Some(event) = self.mappings.poll_event() {
+            if let Some(gathering) = &self.round {
+                outcomes::mapping(now, gathering.generation, event, round);
+            }
+        }
+        let asking = self.relays.is_asking() || self.mappings.is_asking();
         let done = |gathering: &mut Gathering| {
-            !relays
+            !asking
                 && gathering.transactions.is_empty()
                 && gathering.servers.iter().all(|server| server.resolved)
         };
@@ -390,75 +426,6 @@ impl Gatherer {
             round
                 .engine
                 .gathering_complete(now, gathering.generation, round.sink);
-        }
-    }
-}
-
-/// `RTCPeerConnectionIceErrorEvent` where no server has answered.
-fn no_answer(
-    generation: u32,
-    url: String,
-    local: Option<SocketAddr>,
-    reason: String,
-    round: &mut Round<'_>,
-) {
-    let error = IceCandidateError {
-        address: local.map(|local| local.ip().to_string()),
-        port: local.map(|local| local.port()),
-        url,
-        error_code: NO_ANSWER,
-        error_text: reason,
-    };
-    round.engine.candidate_error(generation, error, round.sink);
-}
-
-/// Reports what became of an allocation.
-fn relay_event(now: Instant, gathering: &Gathering, event: RelayEvent, round: &mut Round<'_>) {
-    let generation = gathering.generation;
-    match event {
-        RelayEvent::Allocated {
-            url,
-            protocol,
-            relayed,
-            reflexive,
-        } => {
-            // The socket of a relay may be another than that of the host candidates.
-            let reflexive =
-                reflexive.filter(|(mapped, base)| mapped != base && gathering.hosts.contains(base));
-            let found = reflexive.map(|(address, base)| LocalCandidate {
-                kind: LocalCandidateKind::ServerReflexive,
-                tcp_type: None,
-                address,
-                base,
-                url: Some(url.clone()),
-            });
-            let relay = LocalCandidate {
-                kind: LocalCandidateKind::Relay(protocol),
-                tcp_type: None,
-                address: relayed,
-                base: relayed,
-                url: Some(url),
-            };
-            for candidate in found.into_iter().chain([relay]) {
-                round
-                    .engine
-                    .local_candidate(now, generation, candidate, round.sink);
-            }
-        }
-        RelayEvent::Failed {
-            url,
-            local,
-            code,
-            reason,
-        } => {
-            let error = IceCandidateError {
-                address: local.map(|local| local.ip().to_string()),
-                port: local.map(|local| local.port()),
-                url,
-                error_code: code.unwrap_or(NO_ANSWER),
-                error_text: reason,
-            };
-            round.engine.candidate_error(generation, error, round.sink);
         }
     }
 }
@@ -473,52 +440,6 @@ fn transmit(gathering: &mut Gathering, round: &mut Round<'_>) {
     }
 }
 
-fn report(now: Instant, gathering: &Gathering, outcome: Outcome, round: &mut Round<'_>) {
-    let url = |server: usize| {
-        gathering
-            .servers
-            .get(server)
-            .map(|server| server.url.clone())
-    };
-    match outcome {
-        // Without a NAT in between it is the host candidate again (RFC 8445 section 5.1.3).
-        Outcome::Mapped { local, address, .. } if address == local => {}
-        Outcome::Mapped {
-            server,
-            local,
-            address,
-        } => {
-            let candidate = LocalCandidate {
-                kind: LocalCandidateKind::ServerReflexive,
-                tcp_type: None,
-                address,
-                base: local,
-                url: url(server),
-            };
-            round
-                .engine
-                .local_candidate(now, gathering.generation, candidate, round.sink);
-        }
-        Outcome::Failed {
-            server,
-            local,
-            code,
-            reason,
-        } => {
-            let error = IceCandidateError {
-                address: Some(local.ip().to_string()),
-                port: Some(local.port()),
-                url: url(server).unwrap_or_default(),
-                error_code: code.unwrap_or(NO_ANSWER),
-                error_text: reason,
-            };
-            round
-                .engine
-                .candidate_error(gathering.generation, error, round.sink);
-        }
-    }
-}
-
 /// The round's time is over: names that were not looked up by now are errors.
 fn give_up(gathering: &mut Gathering, round: &mut Round<'_>) {
     for server in gathering
@@ -529,6 +450,6 @@ fn give_up(gathering: &mut Gathering, round: &mut Round<'_>) {
         server.resolved = true;
         let reason = "the name of the server could not be looked up in time".to_owned();
         let url = server.url.clone();
-        no_answer(gathering.generation, url, None, reason, round);
+        failed(gathering.generation, url, None, None, reason, round);
     }
 }

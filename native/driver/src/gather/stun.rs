@@ -106,23 +106,12 @@ impl Transactions {
         remote: SocketAddr,
         datagram: &[u8],
     ) -> Option<Outcome> {
-        if self.waiting.is_empty() || !is_stun_message(datagram) {
-            return None;
-        }
-        let id = datagram.get(TRANSACTION_ID)?;
-        let index = self.waiting.iter().position(|transaction| {
-            transaction.id.0 == *id && transaction.local == local && transaction.remote == remote
+        let mut waiting = self.waiting.iter().enumerate();
+        let (index, answer) = waiting.find_map(|(index, it)| {
+            let from = it.local == local && it.remote == remote;
+            let answer = from.then(|| binding_answer(datagram, it.id)).flatten()?;
+            Some((index, answer))
         })?;
-        let mut message = Message::new();
-        // A damaged answer, or our own request come back: the real one may follow.
-        message.unmarshal_binary(datagram).ok()?;
-        let answer = if message.typ == BINDING_SUCCESS {
-            mapped_address(&message).ok_or((None, "the answer has no address".to_owned()))
-        } else if message.typ == BINDING_ERROR {
-            Err(error_code(&message))
-        } else {
-            return None;
-        };
         let Transaction { server, local, .. } = self.waiting.swap_remove(index);
         Some(match answer {
             Ok(address) => Outcome::Mapped {
@@ -184,17 +173,42 @@ impl Transactions {
     }
 }
 
-/// Header only: a Binding request needs no attribute (RFC 8489 section 3). Retransmissions are
-/// the same bytes.
+/// Retransmissions are the same bytes.
 fn request(transaction: &Transaction) -> Request {
-    let mut message = Message::new();
-    message.transaction_id = transaction.id;
-    message.set_type(BINDING_REQUEST);
-    message.write_header();
     Request {
         local: transaction.local,
         remote: transaction.remote,
-        bytes: message.raw,
+        bytes: binding_request(transaction.id),
+    }
+}
+
+/// Header only: a Binding request needs no attribute (RFC 8489 section 3).
+pub fn binding_request(id: TransactionId) -> Vec<u8> {
+    let mut message = Message::new();
+    message.transaction_id = id;
+    message.set_type(BINDING_REQUEST);
+    message.write_header();
+    message.raw
+}
+
+/// Why there is no address: the STUN error code, where the server gave one, and a text for people.
+pub type Refusal = (Option<u16>, String);
+
+/// What a message says that is an answer to the Binding request `id`; `None` for all others, and
+/// for what is damaged.
+pub fn binding_answer(message: &[u8], id: TransactionId) -> Option<Result<SocketAddr, Refusal>> {
+    if !is_stun_message(message) || *message.get(TRANSACTION_ID)? != id.0 {
+        return None;
+    }
+    let mut answer = Message::new();
+    answer.unmarshal_binary(message).ok()?;
+    match answer.typ {
+        BINDING_SUCCESS => Some(
+            mapped_address(&answer).ok_or_else(|| (None, "the answer has no address".to_owned())),
+        ),
+        BINDING_ERROR => Some(Err(error_code(&answer))),
+        // Our own request come back.
+        _ => None,
     }
 }
 
@@ -222,7 +236,7 @@ fn plain_mapped_address(value: &[u8]) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-fn error_code(message: &Message) -> (Option<u16>, String) {
+fn error_code(message: &Message) -> Refusal {
     let mut attribute = ErrorCodeAttribute::default();
     match attribute.get_from(message) {
         Ok(()) => (

@@ -181,7 +181,7 @@ impl<M: Mailbox> Task<M> {
 
         if worked {
             live.engine.flush(now, &mut self.mailbox);
-            live.serve_relays(now, &mut self.mailbox);
+            live.serve_servers(now, &mut self.mailbox);
             live.act(now, &self.neighbourhood, &self.queue, &mut self.mailbox);
             live.sockets.learn(now, live.engine.take_proofs());
             if self
@@ -496,14 +496,14 @@ impl Live {
         }
     }
 
-    fn serve_relays(&mut self, now: Instant, sink: &mut dyn Sink) {
+    fn serve_servers(&mut self, now: Instant, sink: &mut dyn Sink) {
         let Self {
             engine,
             sockets,
             gatherer,
             ..
         } = self;
-        gatherer.serve_relays(
+        gatherer.serve_servers(
             now,
             &mut Round {
                 engine,

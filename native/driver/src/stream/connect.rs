@@ -36,27 +36,42 @@ pub enum Security {
 /// (from wherever the system likes, where empty).
 pub fn connect(locals: Vec<IpAddr>, remotes: Vec<SocketAddr>, security: Security) -> Opening {
     Box::pin(async move {
-        let stream = first_of(&attempts(&locals, &remotes)).await?;
-        stream.set_nodelay(true)?;
-        let local = stream.local_addr()?;
-        let io: Box<dyn ByteStream> = match security {
-            Security::None => Box::new(stream),
-            Security::Tls {
-                server_name,
-                ca_pem,
-            } => {
-                let name = ServerName::try_from(server_name.clone()).map_err(|_| {
-                    io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        format!("{server_name} is no server name"),
-                    )
-                })?;
-                let connector = TlsConnector::from(client_config(ca_pem).await?);
-                Box::new(connector.connect(name, stream).await?)
-            }
-        };
-        Ok(Opened { local, io })
+        let attempts = attempts(&locals, &remotes);
+        let attempts = attempts.into_iter();
+        let attempts = attempts.map(|(local, remote)| (socket(local, remote), remote));
+        secured(first_of(attempts).await?, security).await
     })
+}
+
+/// The same over sockets that are bound already, each to the address beside it.
+pub fn connect_over(sockets: Vec<(TcpSocket, SocketAddr)>, security: Security) -> Opening {
+    Box::pin(async move {
+        let attempts = sockets.into_iter();
+        let attempts = attempts.map(|(socket, remote)| (Ok(socket), remote));
+        secured(first_of(attempts).await?, security).await
+    })
+}
+
+async fn secured(stream: TcpStream, security: Security) -> io::Result<Opened> {
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    let io: Box<dyn ByteStream> = match security {
+        Security::None => Box::new(stream),
+        Security::Tls {
+            server_name,
+            ca_pem,
+        } => {
+            let name = ServerName::try_from(server_name.clone()).map_err(|_| {
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    format!("{server_name} is no server name"),
+                )
+            })?;
+            let connector = TlsConnector::from(client_config(ca_pem).await?);
+            Box::new(connector.connect(name, stream).await?)
+        }
+    };
+    Ok(Opened { local, io })
 }
 
 fn attempts(locals: &[IpAddr], remotes: &[SocketAddr]) -> Vec<(Option<IpAddr>, SocketAddr)> {
@@ -73,7 +88,8 @@ fn attempts(locals: &[IpAddr], remotes: &[SocketAddr]) -> Vec<(Option<IpAddr>, S
 /// A connection from an address of ours, where there is one within `patience`.
 pub fn connect_from(local: IpAddr, remote: SocketAddr, patience: Duration) -> Opening {
     Box::pin(async move {
-        let stream = tokio::time::timeout(patience, from(Some(local), remote)).await??;
+        let connecting = socket(Some(local), remote)?.connect(remote);
+        let stream = tokio::time::timeout(patience, connecting).await??;
         stream.set_nodelay(true)?;
         Ok(Opened {
             local: stream.local_addr()?,
@@ -82,13 +98,16 @@ pub fn connect_from(local: IpAddr, remote: SocketAddr, patience: Duration) -> Op
     })
 }
 
-async fn first_of(attempts: &[(Option<IpAddr>, SocketAddr)]) -> io::Result<TcpStream> {
+async fn first_of(
+    attempts: impl Iterator<Item = (io::Result<TcpSocket>, SocketAddr)>,
+) -> io::Result<TcpStream> {
     let mut last = io::Error::new(
         io::ErrorKind::NotFound,
         "no address of ours reaches the server",
     );
-    for (local, remote) in attempts {
-        match tokio::time::timeout(ATTEMPT, from(*local, *remote)).await {
+    for (socket, remote) in attempts {
+        let connecting = async { socket?.connect(remote).await };
+        match tokio::time::timeout(ATTEMPT, connecting).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => {
                 last = io::Error::new(error.kind(), format!("connecting to {remote}: {error}"));
@@ -102,7 +121,7 @@ async fn first_of(attempts: &[(Option<IpAddr>, SocketAddr)]) -> io::Result<TcpSt
     Err(last)
 }
 
-async fn from(local: Option<IpAddr>, remote: SocketAddr) -> io::Result<TcpStream> {
+fn socket(local: Option<IpAddr>, remote: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if remote.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
@@ -111,7 +130,7 @@ async fn from(local: Option<IpAddr>, remote: SocketAddr) -> io::Result<TcpStream
     if let Some(local) = local {
         socket.bind(SocketAddr::new(local, 0))?;
     }
-    socket.connect(remote).await
+    Ok(socket)
 }
 
 /// Reading the system's authorities takes tens of milliseconds: once, and off the shard.

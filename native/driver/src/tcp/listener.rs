@@ -1,5 +1,6 @@
 //! A port on which peers may connect: one for each host address.
 
+use socket2::SockRef;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
@@ -28,11 +29,7 @@ impl Listener {
     /// `AddrInUse` when every port of the range is taken; what the system says otherwise.
     pub fn bind(ip: IpAddr, ports: &[u16]) -> io::Result<Self> {
         let io = crate::shard::sockets::one_of(ip, ports, |address| {
-            let socket = if ip.is_ipv4() {
-                TcpSocket::new_v4()?
-            } else {
-                TcpSocket::new_v6()?
-            };
+            let socket = socket(ip)?;
             // The last connections of one that is closed do not keep its port.
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
@@ -43,6 +40,35 @@ impl Listener {
             io,
             paused_until: None,
         })
+    }
+
+    /// A socket with the port that is listened on, to connect from (RFC 6544 section 5.2): a NAT
+    /// maps it as it maps the listening one, where it maps by our side of a connection alone.
+    ///
+    /// # Errors
+    /// What the system says.
+    #[cfg(unix)]
+    pub fn socket_to_connect(&self) -> io::Result<TcpSocket> {
+        let socket = socket(self.address.ip())?;
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(true)?;
+        // Nothing that is sent over it has to arrive once it is closed, and the same two ports may
+        // be connected again at once.
+        SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+        // The listener allows it only now: with its own bind it would have shared a port that another
+        // connection listens on.
+        SockRef::from(&self.io).set_reuse_port(true)?;
+        socket.bind(self.address)?;
+        Ok(socket)
+    }
+
+    /// There is no such socket here.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(unix))]
+    pub fn socket_to_connect(&self) -> io::Result<TcpSocket> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 
     /// The next connection, if there is one; the task is woken when there is.
@@ -76,5 +102,13 @@ impl Listener {
     /// When it may be asked again.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.paused_until
+    }
+}
+
+fn socket(ip: IpAddr) -> io::Result<TcpSocket> {
+    if ip.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
     }
 }

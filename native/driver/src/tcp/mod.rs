@@ -27,6 +27,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
+use tokio::net::TcpSocket;
 
 /// Connections of strangers. A browser opens one for each of its addresses to each of ours.
 const MAX_STRANGERS: usize = 16;
@@ -98,6 +99,15 @@ impl TcpTransports {
         let address = listener.address;
         self.listeners.push(listener);
         Ok(address)
+    }
+
+    /// A socket to connect from the port that is listened on at `base`.
+    ///
+    /// # Errors
+    /// `NotFound` where nobody listens there; what the system says otherwise.
+    pub fn socket_to_connect(&self, base: SocketAddr) -> io::Result<TcpSocket> {
+        let listener = self.listeners.iter().find(|it| it.address == base);
+        listener.ok_or(io::ErrorKind::NotFound)?.socket_to_connect()
     }
 
     /// Stops listening on addresses that this machine no longer has.

@@ -15,7 +15,8 @@ pub struct Coturn {
     /// UDP and TCP.
     pub port: u16,
     pub tls_port: u16,
-    /// What vouches for its certificate, which is for `localhost`.
+    /// What vouches for its certificate, which is for `localhost`, or where it is in a network
+    /// namespace, for its address there.
     pub ca_pem: String,
 }
 
@@ -32,7 +33,8 @@ impl Coturn {
             ],
             options,
         ];
-        let server = Self::spawn(Command::new("turnserver"), &both.concat(), free_port());
+        let turnserver = Command::new("turnserver");
+        let server = Self::spawn(turnserver, &both.concat(), free_port(), "DNS:localhost");
         server.wait_until_ready();
         server
     }
@@ -45,7 +47,7 @@ impl Coturn {
             format!("--listening-ip={address}"),
             format!("--relay-ip={address}"),
         );
-        let server = Self::spawn(command, &[&listen, &relay], 3478);
+        let server = Self::spawn(command, &[&listen, &relay], 3478, &format!("IP:{address}"));
         server.wait_until_listening(namespace, address);
         server
     }
@@ -54,11 +56,16 @@ impl Coturn {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let sockets = Command::new("ip")
-                .args(["netns", "exec", namespace, "ss", "-Hlnu"])
+                .args(["netns", "exec", namespace, "ss", "-Hlntu"])
                 .output()
                 .unwrap();
             let listening = String::from_utf8_lossy(&sockets.stdout);
-            if listening.contains(&format!("{address}:{}", self.port)) {
+            let there = |protocol: &str, port: u16| {
+                let at = format!("{address}:{port} ");
+                let mut lines = listening.lines();
+                lines.any(|line| line.starts_with(protocol) && line.contains(&at))
+            };
+            if there("udp", self.port) && there("tcp", self.port) && there("tcp", self.tls_port) {
                 return;
             }
             assert!(Instant::now() < deadline, "turnserver did not start");
@@ -66,10 +73,10 @@ impl Coturn {
         }
     }
 
-    fn spawn(mut command: Command, options: &[&str], port: u16) -> Self {
+    fn spawn(mut command: Command, options: &[&str], port: u16, name: &str) -> Self {
         let directory = std::env::temp_dir().join(format!("coturn-{:016x}", rand::random::<u64>()));
         std::fs::create_dir(&directory).unwrap();
-        let ca_pem = certificate(&directory);
+        let ca_pem = certificate(&directory, name);
         let tls_port = free_port();
         let process = command
             .args(["-n", "--no-cli", "--lt-cred-mech", "--fingerprint"])
@@ -125,8 +132,8 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// A certificate for `localhost` with its own authority, whose PEM is returned.
-fn certificate(directory: &std::path::Path) -> String {
+/// A certificate for `name` with its own authority, whose PEM is returned.
+fn certificate(directory: &std::path::Path, name: &str) -> String {
     let openssl = |arguments: &[&str]| {
         let output = Command::new("openssl")
             .args(arguments)
@@ -135,7 +142,8 @@ fn certificate(directory: &std::path::Path) -> String {
             .expect("openssl is needed for this test");
         assert!(output.status.success(), "{output:?}");
     };
-    std::fs::write(directory.join("names"), "subjectAltName=DNS:localhost\n").unwrap();
+    let names = format!("subjectAltName={name}\n");
+    std::fs::write(directory.join("names"), names).unwrap();
     let curve = [
         "-newkey",
         "ec",

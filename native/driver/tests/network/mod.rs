@@ -10,7 +10,7 @@
 
 use crate::coturn::Coturn;
 use crate::support::{Output, Peer, config, runtime};
-use engine::config::Config;
+use engine::config::{Config, IceTcp};
 use engine::ids::TrackId;
 use engine::w3c::{IceServer, Kind, SdpType, SessionDescription};
 use std::collections::HashSet;
@@ -49,6 +49,21 @@ impl Network {
     pub fn make_symmetric(&self) {
         self.nft("flush chain ip nat out");
         self.nft("add rule ip nat out oifname out masquerade fully-random");
+    }
+
+    /// Over TCP the router maps one port inside to another one of its own, whoever it is for, and lets
+    /// everybody in there (RFC 5382: endpoint-independent mapping and filtering).
+    pub fn map_port(&self, inside: u16, outside: u16) {
+        let (host, router) = (self.inside(), self.router());
+        self.nft("flush chain ip nat out");
+        self.nft(&format!(
+            "add rule ip nat out oifname out ip saddr {host} tcp sport {inside} snat to {router}:{outside}"
+        ));
+        self.nft("add rule ip nat out oifname out masquerade");
+        self.nft("add chain ip nat in { type nat hook prerouting priority -100 ; }");
+        self.nft(&format!(
+            "add rule ip nat in iifname out tcp dport {outside} dnat to {host}:{inside}"
+        ));
     }
 
     fn build(&self) {
@@ -290,6 +305,12 @@ pub fn serve() {
             &runtime,
             Config {
                 ice_servers: has_server.then_some(server).into_iter().collect(),
+                ice_tls_ca_pem: std::env::var("ICE_CA").ok(),
+                ice_ports: variable("ICE_PORT").parse().into_iter().collect(),
+                ice_tcp: IceTcp {
+                    active: variable("ICE_TCP") == "active",
+                    passive: variable("ICE_TCP") == "passive",
+                },
                 host_addresses: None,
                 ..config()
             },

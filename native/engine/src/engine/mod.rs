@@ -248,6 +248,11 @@ impl Engine {
         self.transport.is_validated(local, remote)
     }
 
+    /// Our side of the selected pair.
+    pub fn selected_base(&self) -> Option<TransportAddress> {
+        self.transport.selected_base()
+    }
+
     /// A TCP connection is gone.
     pub fn connection_lost(
         &mut self,

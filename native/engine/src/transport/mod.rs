@@ -387,6 +387,11 @@ impl Transport {
         self.ice.is_validated(Path { local, remote })
     }
 
+    /// Our side of the selected pair.
+    pub fn selected_base(&self) -> Option<TransportAddress> {
+        self.ice.path().map(|path| path.local)
+    }
+
     /// A TCP connection is gone, and all that would have come through it.
     pub fn connection_lost(
         &mut self,
