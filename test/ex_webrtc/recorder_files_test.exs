@@ -7,6 +7,7 @@ defmodule ExWebRTC.RecorderFilesTest do
 
   alias ExWebRTC.{FFmpeg, MediaPackets, MediaStreamTrack, Recorder, RTPCodecParameters}
   alias ExWebRTC.Media.WebM
+  alias ExWebRTC.Recorder.Lane
   alias ExWebRTC.RTCP.SenderReport
   alias ExWebRTC.RTP.{Packet, Payloader}
 
@@ -110,8 +111,8 @@ defmodule ExWebRTC.RecorderFilesTest do
 
     Recorder.record_rtcp(recorder, [{video.id, report}])
     lanes = :sys.get_state(recorder).lanes
-    assert lanes[{video.id, "l"}].timeline.report
-    refute lanes[{video.id, "h"}].timeline.report
+    assert Lane.synchronized?(lanes[{video.id, "l"}])
+    refute Lane.synchronized?(lanes[{video.id, "h"}])
     {:ok, _manifest, nil} = Recorder.end_tracks(recorder, [video.id])
   end
 

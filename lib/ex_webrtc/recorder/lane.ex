@@ -117,5 +117,5 @@ defmodule ExWebRTC.Recorder.Lane do
   end
 
   @spec synchronized?(t()) :: boolean()
-  def synchronized?(lane), do: lane.timeline.report != nil
+  def synchronized?(lane), do: lane.timeline.reports != []
 end

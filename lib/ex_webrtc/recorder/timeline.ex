@@ -16,20 +16,24 @@ defmodule ExWebRTC.Recorder.Timeline do
   @max_deviation_ms 10_000
   # How fast the comparison with arrivals follows clocks that drift apart: over about so many frames.
   @drift_frames 1024
+  # A sender that is busy makes a report late, with a timestamp that is behind: Chromium's of audio were
+  # off by up to 90 ms. So the median of the last few counts, and of two the one that is ahead. They
+  # span half a minute at most, in which clocks drift apart by milliseconds.
+  @reports 5
 
   # `offset` is what the media clock lacks to the recorder's, `target` what it is on its way to, `anchor`
-  # what arrivals say.
+  # what arrivals say, `reports` what the media clock was ahead of the wall clock, the newest first.
   @type t() :: %__MODULE__{
           clock_rate: pos_integer(),
           last: integer() | nil,
           offset: float(),
           target: float(),
           anchor: float(),
-          report: {wall :: float(), rtp :: 0..0xFFFFFFFF} | nil
+          reports: [float()]
         }
 
   @enforce_keys [:clock_rate]
-  defstruct @enforce_keys ++ [last: nil, offset: 0.0, target: 0.0, anchor: 0.0, report: nil]
+  defstruct @enforce_keys ++ [last: nil, offset: 0.0, target: 0.0, anchor: 0.0, reports: []]
 
   @spec new(pos_integer()) :: t()
   def new(clock_rate), do: %__MODULE__{clock_rate: clock_rate}
@@ -41,7 +45,7 @@ defmodule ExWebRTC.Recorder.Timeline do
 
   defp anchor(timeline, extended, at) do
     offset = at - extended * 1000 / timeline.clock_rate
-    %{timeline | last: extended, offset: offset, target: offset, anchor: offset}
+    %{timeline | last: extended, offset: offset, target: offset, anchor: offset, reports: []}
   end
 
   @doc """
@@ -83,18 +87,24 @@ defmodule ExWebRTC.Recorder.Timeline do
 
   def report(timeline, ntp, rtp, wall_offset) do
     wall = ntp * 1000 / 0x100000000
-    media = extend(timeline.last, rtp) * 1000 / timeline.clock_rate
-    reported = %{timeline | report: {wall, rtp}}
+    ahead = extend(timeline.last, rtp) * 1000 / timeline.clock_rate - wall
 
-    case wall_offset && wall + wall_offset - media do
-      nil ->
-        {timeline.target + media - wall, reported}
-
-      target when abs(target - timeline.anchor) <= @max_deviation_ms ->
-        {wall_offset, %{reported | target: target}}
-
-      _made_up ->
-        {wall_offset, reported}
+    if wall_offset == nil do
+      {timeline.target + ahead, %{timeline | reports: [ahead]}}
+    else
+      {wall_offset, aim(timeline, wall_offset, ahead)}
     end
   end
+
+  defp aim(timeline, wall_offset, ahead) do
+    if abs(wall_offset - ahead - timeline.anchor) > @max_deviation_ms do
+      # Made up.
+      timeline
+    else
+      reports = Enum.take([ahead | timeline.reports], @reports)
+      %{timeline | reports: reports, target: wall_offset - median(reports)}
+    end
+  end
+
+  defp median(values), do: values |> Enum.sort() |> Enum.at(div(length(values), 2))
 end

@@ -35,6 +35,31 @@ defmodule ExWebRTC.Recorder.TimelineTest do
     assert {1000, _audio} = time(audio, 48_000, 1300)
   end
 
+  # Of a media clock that begins when the recorder's does, made `late` ms too late each.
+  defp report_all(timeline, lateness) do
+    for {late, second} <- Enum.with_index(lateness), reduce: timeline do
+      timeline ->
+        ntp = ntp(50_000 + second * 1000 + late)
+        {_wall, timeline} = Timeline.report(timeline, ntp, second * 48_000, -50_000.0)
+        timeline
+    end
+  end
+
+  test "a report that a busy sender made late moves nothing, wherever it comes" do
+    timeline = Timeline.arrived(Timeline.new(48_000), 0, 0)
+
+    for lateness <- [[0, 90], [90, 0], [0, 0, 90], [0, 90, 1], [0, 1, 0, 2, 90, 85, 0]] do
+      assert {time, _timeline} = time(report_all(timeline, lateness), 96_000, 2000)
+      assert_in_delta time, 2000, 2, inspect(lateness)
+    end
+  end
+
+  test "reports that agree move a track, and the last ones count" do
+    timeline = Timeline.arrived(Timeline.new(48_000), 0, 0)
+    assert {2090, _timeline} = time(report_all(timeline, [90, 90]), 96_000, 2000)
+    assert {2090, _timeline} = time(report_all(timeline, [0, 0, 0, 90, 90, 90]), 96_000, 2000)
+  end
+
   test "a report that is years off moves nothing" do
     timeline = Timeline.arrived(Timeline.new(90_000), 0, 0)
     {wall, timeline} = Timeline.report(timeline, ntp(50_000), 0, nil)
