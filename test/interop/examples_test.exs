@@ -212,51 +212,70 @@ defmodule ExWebRTC.Interop.ExamplesTest do
 
     defp assert_in_sync(directory, loss) do
       {base, _printed, _port} = Example.start("record.exs", [directory, "--loss", "#{loss}"])
-      chromium("exampleRecord", base, %{codec: "VP8", seconds: 12, flashes: true})
+      options = %{codec: "VP8", seconds: 12, timed: true}
+      %{"captured" => captured} = chromium("exampleRecord", base, options)
       eventually(fn -> Enum.any?(Path.wildcard(directory <> "/*"), &indexed?/1) end)
       [path] = Path.wildcard(directory <> "/*")
-      {flashes, tones} = {flashes(path), tones(path)}
 
-      apart =
-        for flash <- flashes,
-            tone = Enum.find(tones, &(abs(&1 - flash) < 0.5)),
-            do: tone - flash
+      {in_file, in_tracks} = {apart(pictures(path), tones(path)), apart(captured)}
 
-      assert length(apart) >= 6
-      # A picture is up to a sixtieth of a second late, on a busy machine more: the median counts.
-      median = apart |> Enum.sort() |> Enum.at(div(length(apart), 2))
-      assert_in_delta median, 0.0, 0.04, "apart: #{inspect(apart)}"
+      assert_in_delta in_file,
+                      in_tracks,
+                      0.04,
+                      "#{in_file} s in the file, #{in_tracks} s captured"
     end
 
-    # When the picture becomes white, in seconds of the file.
-    defp flashes(path) do
+    defp apart(%{"pictures" => pictures, "tones" => tones}) do
+      pictures = for [time, says] <- pictures, do: {time / 1000, says}
+      apart(pictures, Enum.map(tones, &(&1 / 1000)))
+    end
+
+    # How much later, in seconds, tones are heard than what is drawn as they begin is seen: they
+    # begin at whole seconds, and pictures say the ms at which they were drawn.
+    defp apart(pictures, tones) do
+      assert length(pictures) >= 60
+      assert length(tones) >= 6
+      seen = median(for {time, says} <- pictures, do: time - says / 1000)
+      median(for tone <- tones, do: tone - seen - round(tone - seen))
+    end
+
+    defp median(values), do: values |> Enum.sort() |> Enum.at(div(length(values), 2))
+
+    # When each picture is shown, in seconds of the file, and what it says.
+    defp pictures(path) do
       {pixels, 0} =
         System.cmd(
           "ffmpeg",
           ~w(-nostdin -loglevel fatal -i #{path} -map 0:v -vsync passthrough) ++
-            ~w(-vf scale=1:1,format=gray -f rawvideo -)
+            ~w(-vf scale=16:1:flags=area,format=gray -f rawvideo -)
         )
 
+      says =
+        for <<columns::binary-size(16) <- pixels>> do
+          bits =
+            for <<column <- columns>>, into: <<>>, do: <<if(column > 128, do: 1, else: 0)::1>>
+
+          <<milliseconds::16>> = bits
+          milliseconds
+        end
+
       times = path |> FFmpeg.probe("packet=pts_time", ~w(-select_streams v)) |> Enum.map(&time/1)
-      # The first flash may have been there from the beginning.
-      pixels |> :binary.bin_to_list() |> Enum.zip(times) |> onsets(&(elem(&1, 0) > 128))
+      Enum.zip(times, says)
     end
 
-    # When silence ends. The samples begin where the sound of the file does.
+    # When silence ends. The samples begin with the file; what is lost is silence, so that those behind
+    # it are in their place.
     defp tones(path) do
-      [first | _] =
-        path |> FFmpeg.probe("packet=pts_time", ~w(-select_streams a)) |> Enum.map(&time/1)
-
       {samples, 0} =
         System.cmd(
           "ffmpeg",
-          ~w(-nostdin -loglevel error -i #{path} -map 0:a -af aresample=async=1) ++
-            ~w(-ac 1 -ar 8000 -f s16le -)
+          ~w(-nostdin -loglevel error -i #{path} -map 0:a) ++
+            ~w(-af aresample=async=1:min_hard_comp=0.005:first_pts=0 -ac 1 -ar 8000 -f s16le -)
         )
 
       # Of 5 ms each.
       for(<<block::binary-size(80) <- samples>>, do: loudest(block))
-      |> Enum.with_index(&{&1, first + &2 * 0.005})
+      |> Enum.with_index(&{&1, &2 * 0.005})
       |> onsets(&(elem(&1, 0) > 3000))
     end
 

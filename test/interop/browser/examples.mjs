@@ -82,8 +82,61 @@ export async function examplePlay({ page, base, options }) {
   return watch(page, options);
 }
 
-// In place of a camera: each second, a flash and a tone at the same moment.
-const flashes = () => {
+// In place of a camera: a tone each second, and pictures that say when they were drawn, both by the
+// clock of the sound. A busy machine captures pictures late and leaves some out, so what is in the
+// tracks is noted too, in ms of the page's clock: when each picture was captured, with what it says,
+// and when each tone begins.
+const timed = () => {
+  const BITS = 16;
+  window.captured = { pictures: [], tones: [] };
+
+  // Reads frames of a track as the peer connection gets them.
+  const read = async (track, each) => {
+    const reader = new MediaStreamTrackProcessor({ track }).readable.getReader();
+    for (;;) {
+      const { value: frame, done } = await reader.read();
+      if (done) return;
+      await each(frame);
+      frame.close();
+    }
+  };
+  const look = async track => {
+    // Pictures count from the first one, which is captured no later than any of them is here.
+    let beginning = Infinity;
+    captured.finish = () => ({
+      tones: captured.tones,
+      pictures: captured.pictures.map(([time, says]) => [time + beginning, says]),
+    });
+    await read(track, async frame => {
+      const time = frame.timestamp / 1000;
+      beginning = Math.min(beginning, performance.now() - time);
+      const pixels = new Uint8Array(frame.allocationSize());
+      const [{ offset, stride }] = await frame.copyTo(pixels);
+      const [width, height] = [frame.codedWidth, frame.codedHeight];
+      // The first plane is brightness alone, or all colours of a pixel.
+      const bytes = stride >= width * 4 ? 4 : 1;
+      let says = 0;
+      for (let bit = 0; bit < BITS; bit++) {
+        const at = Math.floor((bit + 0.5) * width / BITS) * bytes;
+        says = says * 2 + (pixels[offset + (height >> 1) * stride + at] > 128 ? 1 : 0);
+      }
+      captured.pictures.push([time, says]);
+    });
+  };
+  const listen = track => {
+    let last;
+    return read(track, frame => {
+      const as = { planeIndex: 0, format: "f32-planar" };
+      const samples = new Float32Array(frame.allocationSize(as) / 4);
+      frame.copyTo(samples, as);
+      const first = samples.findIndex(sample => Math.abs(sample) > 0.1);
+      if (first < 0) return;
+      const time = frame.timestamp / 1000 + first * 1000 / frame.sampleRate;
+      if (last !== undefined && time - last > 400) captured.tones.push(time);
+      last = time;
+    });
+  };
+
   navigator.mediaDevices.getUserMedia = async () => {
     const audio = new AudioContext({ sampleRate: 48000 });
     const [tone, gate, out] = [audio.createOscillator(), audio.createGain(), audio.createMediaStreamDestination()];
@@ -96,21 +149,27 @@ const flashes = () => {
       gate.gain.setValueAtTime(0, second + 0.2);
     }
     const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 240 });
-    const context = canvas.getContext("2d");
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    // In ms, a column for each bit.
     const draw = () => {
-      const on = audio.currentTime > 1 && audio.currentTime % 1 < 0.2;
-      context.fillStyle = on ? "white" : "black";
-      context.fillRect(0, 0, 320, 240);
+      const now = Math.round(audio.currentTime * 1000);
+      for (let bit = 0; bit < BITS; bit++) {
+        context.fillStyle = now >> (BITS - 1 - bit) & 1 ? "white" : "black";
+        context.fillRect(bit * 320 / BITS, 0, 320 / BITS, 240);
+      }
       requestAnimationFrame(draw);
     };
     draw();
-    return new MediaStream([...out.stream.getTracks(), ...canvas.captureStream().getTracks()]);
+    const stream = new MediaStream([...out.stream.getTracks(), ...canvas.captureStream(20).getTracks()]);
+    look(stream.getVideoTracks()[0]);
+    listen(stream.getAudioTracks()[0]);
+    return stream;
   };
 };
 
 export async function exampleRecord({ page, base, options }) {
   await open(page, base);
-  if (options.flashes) await page.evaluate(flashes);
+  if (options.timed) await page.evaluate(timed);
   await page.selectOption("#codec", options.codec);
   await page.click("#start");
   await ready(page, "#finish:enabled");
@@ -125,7 +184,7 @@ export async function exampleRecord({ page, base, options }) {
   }, options.seconds);
   await page.click("#finish");
   await page.locator("#finish:disabled").waitFor({ timeout: 5000 });
-  return { sent };
+  return { sent, captured: options.timed ? await page.evaluate(() => captured.finish()) : null };
 }
 
 export async function exampleDTMF({ page, base, options }) {
@@ -175,7 +234,7 @@ export async function videoFile({ page, base, options }) {
     await ready;
     const picture = () => {
       const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
-      const context = canvas.getContext("2d");
+      const context = canvas.getContext("2d", { willReadFrequently: true });
       context.drawImage(video, 0, 0, 32, 32);
       return context.getImageData(0, 0, 32, 32).data.join();
     };
