@@ -37,8 +37,8 @@ const RETRANSMIT: Duration = Duration::from_millis(300);
 /// How long a handshake is tried, over all its retransmissions and fresh starts.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 
-/// DTLS datagrams kept until signalling has said our role and the peer's fingerprint: a flight of
-/// a client, some retransmissions of it.
+/// DTLS datagrams kept until signalling has said our role and the peer's fingerprint, or until the
+/// first message of the server is there: a flight, some retransmissions of it.
 const MAX_EARLY: usize = 8;
 
 /// Datagrams with records of the next epoch that are taken during a handshake. The endpoint
@@ -93,6 +93,8 @@ pub(super) struct Dtls {
     /// Handshake messages and fragments given to the endpoint, see [`MAX_MESSAGES`].
     messages: usize,
     arrived: Arrived,
+    /// The server asked for our certificate, see [`Self::complete`].
+    asked: bool,
     state: DtlsState,
     changes: VecDeque<DtlsState>,
     data: VecDeque<Bytes>,
@@ -119,6 +121,7 @@ impl Dtls {
             ahead: 0,
             messages: 0,
             arrived: Arrived::default(),
+            asked: false,
             state: DtlsState::New,
             changes: VecDeque::new(),
             data: VecDeque::new(),
@@ -201,12 +204,20 @@ impl Dtls {
             };
             self.begin(now, role, first.as_deref());
         }
-        while self.endpoint.is_some() {
+        while self.endpoint.is_some() && !self.awaits_first_message() {
             let Some(datagram) = self.early.pop_front() else {
                 break;
             };
             self.read(now, datagram);
         }
+    }
+
+    /// Whether a client has heard nothing of the server yet. The endpoint answers later messages
+    /// of the server's flight with a fatal alert where they overtook the first one.
+    fn awaits_first_message(&self) -> bool {
+        self.role == Some(DtlsRole::Client)
+            && self.state == DtlsState::Connecting
+            && !self.arrived.has_first()
     }
 
     fn begin(&mut self, now: Instant, role: DtlsRole, client_hello: Option<&[u8]>) {
@@ -219,14 +230,11 @@ impl Dtls {
                 return;
             }
         };
-        let began = *self.began.get_or_insert(now);
-        if now.saturating_duration_since(began) > HANDSHAKE_LIMIT {
-            self.fail();
-            return;
-        }
+        self.began.get_or_insert(now);
         self.ahead = 0;
         self.messages = 0;
         self.arrived = Arrived::default();
+        self.asked = false;
         self.change(DtlsState::Connecting);
         let server = (!client).then(|| configuration.clone());
         let mut endpoint = Endpoint::new(PEER, TransportProtocol::UDP, server);
@@ -296,19 +304,34 @@ impl Dtls {
         }
         if self.endpoint.is_none() {
             if self.role != Some(DtlsRole::Client) {
-                if self.early.len() >= MAX_EARLY {
-                    self.early.pop_front();
-                }
-                self.early.push_back(BytesMut::from(datagram));
+                self.keep(datagram);
                 self.advance(now, has_path);
             }
             return;
         }
+        if self.awaits_first_message() && handshake::is_later(datagram) {
+            self.keep(datagram);
+            return;
+        }
         self.read(now, BytesMut::from(datagram));
+        self.advance(now, has_path);
     }
 
-    fn read(&mut self, now: Instant, datagram: BytesMut) {
+    fn keep(&mut self, datagram: &[u8]) {
+        if self.early.len() >= MAX_EARLY {
+            self.early.pop_front();
+        }
+        self.early.push_back(BytesMut::from(datagram));
+    }
+
+    fn read(&mut self, now: Instant, mut datagram: BytesMut) {
         if self.state == DtlsState::Connecting {
+            if handshake::has_warning(&datagram) {
+                datagram = handshake::without_warnings(&datagram);
+                if datagram.is_empty() {
+                    return;
+                }
+            }
             if self.role == Some(DtlsRole::Server) && self.arrived.is_new_beginning(&datagram) {
                 let hello = handshake::first_hello([datagram.as_ref()].into_iter());
                 self.begin(now, DtlsRole::Server, hello.as_deref());
@@ -317,6 +340,7 @@ impl Dtls {
             if self.arrived.is_repetition(&datagram) {
                 return;
             }
+            self.asked |= handshake::asks_for_certificate(&datagram);
         }
         if self.state == DtlsState::Connecting && handshake::is_ahead(&datagram) {
             self.ahead += 1;
@@ -345,7 +369,7 @@ impl Dtls {
             Ok(events) => {
                 for event in events {
                     match event {
-                        EndpointEvent::HandshakeComplete => self.complete(),
+                        EndpointEvent::HandshakeComplete => self.complete(now),
                         EndpointEvent::ApplicationData(data)
                             if self.state == DtlsState::Connected =>
                         {
@@ -356,10 +380,15 @@ impl Dtls {
                     }
                 }
             }
-            Err(rtc_shared::error::Error::ErrAlertFatalOrClose)
-                if self.state == DtlsState::Connecting =>
-            {
-                log::warn!("the DTLS handshake was refused");
+            Err(rtc_shared::error::Error::ErrAlertFatalOrClose) => {
+                log::warn!("DTLS ended with a fatal alert");
+                self.fail();
+            }
+            // The endpoint has sent its fatal alert, and that ends the handshake (RFC 5246 section
+            // 7.2.2): it does not end itself, but would go on with whatever comes next, and put
+            // together a key exchange and a signature that are not of the same message.
+            Err(error) if self.state == DtlsState::Connecting => {
+                log::warn!("the DTLS handshake failed: {error}");
                 self.fail();
             }
             // RFC 6347 section 4.1.2.7: what does not fit is dropped, the association lives on.
@@ -367,7 +396,7 @@ impl Dtls {
         }
     }
 
-    fn complete(&mut self) {
+    fn complete(&mut self, now: Instant) {
         let Some(state) = self
             .endpoint
             .as_ref()
@@ -378,7 +407,14 @@ impl Dtls {
         // The callback has seen the certificate already; that it has been called is checked here.
         let leaf = state.peer_certificates.first().cloned().unwrap_or_default();
         if !certificate::matches_any(&leaf, &self.expected) {
-            self.fail();
+            self.refuse(now);
+            return;
+        }
+        // Both sides authenticate in DTLS-SRTP (RFC 5763 section 5): a server that did not ask
+        // would send to anybody what it sends to us.
+        if state.is_client() && !self.asked {
+            log::warn!("the DTLS server did not ask for a certificate");
+            self.refuse(now);
             return;
         }
         let profile = match state.srtp_protection_profile() {
@@ -450,6 +486,16 @@ impl Dtls {
         self.change(DtlsState::Failed);
     }
 
+    /// Fails and tells the peer, where the endpoint has not done so.
+    fn refuse(&mut self, now: Instant) {
+        if let Some(endpoint) = &mut self.endpoint
+            && let Err(error) = endpoint.close(now)
+        {
+            log::debug!("no close_notify: {error}");
+        }
+        self.fail();
+    }
+
     fn forget(&mut self) {
         self.endpoint = None;
         self.keys = None;
@@ -493,11 +539,28 @@ impl Dtls {
         if self.is_closed_for_good() {
             return None;
         }
-        self.endpoint.as_ref()?.poll_timeout(&PEER)
+        let endpoint = self.endpoint.as_ref();
+        let retransmission = endpoint.and_then(|endpoint| endpoint.poll_timeout(&PEER));
+        [retransmission, self.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When a handshake that has begun is given up. The endpoint has no timer while it waits for
+    /// the rest of a flight.
+    fn deadline(&self) -> Option<Instant> {
+        let began = self.began.filter(|_| self.state == DtlsState::Connecting)?;
+        Some(began + HANDSHAKE_LIMIT)
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, has_path: bool) {
         if self.poll_timeout().is_none_or(|at| at > now) {
+            return;
+        }
+        if self.deadline().is_some_and(|at| at <= now) {
+            log::warn!("the DTLS handshake was not finished in time");
+            self.refuse(now);
             return;
         }
         let Some(endpoint) = &mut self.endpoint else {

@@ -7,7 +7,7 @@
 mod calls;
 mod network;
 
-pub use network::Bottleneck;
+pub use network::{Bottleneck, Middle};
 
 use bytes::Bytes;
 use engine::Engine;
@@ -146,6 +146,8 @@ pub struct World {
     pub trickle: bool,
     /// Everything put on the link, while somebody listens.
     pub tap: Option<Vec<Datagram>>,
+    /// Who sits on the link, and what he makes of each datagram.
+    pub middle: Option<Middle>,
 }
 
 pub fn codec(payload_type: u8, mime_type: &str, clock_rate: u32, channels: Option<u16>) -> Codec {
@@ -331,6 +333,7 @@ impl World {
             random: 0x9E37_79B9_7F4A_7C15,
             trickle: true,
             tap: None,
+            middle: None,
         }
     }
 
@@ -462,42 +465,6 @@ impl World {
         }
         for (local, remote, bytes) in datagrams {
             self.launch(local, remote, bytes);
-        }
-    }
-
-    fn launch(&mut self, local: SocketAddr, remote: SocketAddr, bytes: Vec<u8>) {
-        let Some(local) = self.seen_from(local) else {
-            return;
-        };
-        if let Some(tap) = &mut self.tap {
-            tap.push((local, remote, bytes.clone()));
-        }
-        if self.chance(self.link.loss) {
-            return;
-        }
-        let now = self.now;
-        let side = self.peers.iter().position(|peer| peer.public == local);
-        let passed = match side.and_then(|side| self.bottlenecks[side].as_mut()) {
-            None => Some(Duration::ZERO),
-            Some(bottleneck) => bottleneck.pass(now, bytes.len()),
-        };
-        let Some(passed) = passed else { return };
-        let copies = if self.chance(self.link.duplicate) {
-            2
-        } else {
-            1
-        };
-        for _ in 0..copies {
-            let late = if self.chance(self.link.reorder) {
-                self.link.delay
-            } else {
-                Duration::ZERO
-            };
-            self.order += 1;
-            self.flying.insert(
-                (self.now + passed + self.link.delay + late, self.order),
-                (local, remote, bytes.clone()),
-            );
         }
     }
 

@@ -1,8 +1,12 @@
-//! What happens to the network under a connection: addresses that change, datagrams of strangers.
+//! What happens to the network under a connection: the link, addresses that change, datagrams of
+//! strangers.
 
-use super::{Peer, World, config};
+use super::{Datagram, Peer, World, config};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+/// What comes out of the link for what was put on it.
+pub type Middle = Box<dyn FnMut(Datagram) -> Vec<Datagram>>;
 
 /// Headers of IPv4 and UDP: what a datagram takes of a link beyond its own bytes.
 const HEADERS: usize = 28;
@@ -43,6 +47,55 @@ impl Bottleneck {
 }
 
 impl World {
+    /// Puts a datagram on the link, past whoever sits on it.
+    pub(super) fn launch(&mut self, local: SocketAddr, remote: SocketAddr, bytes: Vec<u8>) {
+        let Some(local) = self.seen_from(local) else {
+            return;
+        };
+        match self.middle.take() {
+            None => self.put_on_the_link(local, remote, bytes),
+            Some(mut middle) => {
+                for (local, remote, bytes) in middle((local, remote, bytes)) {
+                    self.put_on_the_link(local, remote, bytes);
+                }
+                self.middle = Some(middle);
+            }
+        }
+    }
+
+    fn put_on_the_link(&mut self, local: SocketAddr, remote: SocketAddr, bytes: Vec<u8>) {
+        if let Some(tap) = &mut self.tap {
+            tap.push((local, remote, bytes.clone()));
+        }
+        if self.chance(self.link.loss) {
+            return;
+        }
+        let now = self.now;
+        let side = self.peers.iter().position(|peer| peer.public == local);
+        let passed = match side.and_then(|side| self.bottlenecks[side].as_mut()) {
+            None => Some(Duration::ZERO),
+            Some(bottleneck) => bottleneck.pass(now, bytes.len()),
+        };
+        let Some(passed) = passed else { return };
+        let copies = if self.chance(self.link.duplicate) {
+            2
+        } else {
+            1
+        };
+        for _ in 0..copies {
+            let late = if self.chance(self.link.reorder) {
+                self.link.delay
+            } else {
+                Duration::ZERO
+            };
+            self.order += 1;
+            self.flying.insert(
+                (self.now + passed + self.link.delay + late, self.order),
+                (local, remote, bytes.clone()),
+            );
+        }
+    }
+
     /// Where a datagram comes from for the rest of the world; `None` where its socket's address
     /// is gone.
     pub(super) fn seen_from(&self, local: SocketAddr) -> Option<SocketAddr> {

@@ -2,8 +2,12 @@
 //! endpoint does not see to: which SRTP profiles a client has, repetitions, a client that begins
 //! anew.
 
+use bytes::BytesMut;
+
+const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const CLIENT_HELLO: u8 = 1;
+const CERTIFICATE_REQUEST: u8 = 13;
 const RECORD_HEADER: usize = 13;
 const MESSAGE_HEADER: usize = 12;
 const RANDOM: usize = 32;
@@ -22,12 +26,14 @@ const MAX_FRAGMENTS: usize = 128;
 pub(super) struct Arrived {
     /// Message sequence number and fragment offset.
     fragments: Vec<(u16, u32)>,
+    first: bool,
     random: Option<[u8; RANDOM]>,
 }
 
 impl Arrived {
     /// Takes note of a datagram. True when it only has what came before.
     pub(super) fn is_repetition(&mut self, datagram: &[u8]) -> bool {
+        self.first |= sequences(datagram).any(|sequence| sequence == 0);
         let Some(fragments) = fragments(datagram) else {
             return false;
         };
@@ -48,6 +54,11 @@ impl Arrived {
         repeated
     }
 
+    /// Whether the first message of the other side has arrived.
+    pub(super) fn has_first(&self) -> bool {
+        self.first
+    }
+
     /// Whether a client has given up the handshake that we know of and begins another.
     pub(super) fn is_new_beginning(&mut self, datagram: &[u8]) -> bool {
         let Some(random) = first_hello_random(datagram) else {
@@ -63,7 +74,6 @@ impl Arrived {
 /// wants them dropped.
 pub(super) fn is_plausible(datagram: &[u8]) -> bool {
     const CHANGE_CIPHER_SPEC: u8 = 20;
-    const ALERT: u8 = 21;
     const APPLICATION_DATA: u8 = 23;
     let mut rest = datagram;
     while !rest.is_empty() {
@@ -160,6 +170,99 @@ pub(super) fn messages(datagram: &[u8]) -> usize {
         }
     }
     count
+}
+
+/// Whether a datagram brings a CertificateRequest in the clear, or a fragment of one.
+pub(super) fn asks_for_certificate(datagram: &[u8]) -> bool {
+    records(datagram).any(|record| {
+        let [HANDSHAKE, _, _, 0, 0, _, _, _, _, _, _, _, _, body @ ..] = record else {
+            return false;
+        };
+        let mut rest = body;
+        while let Some((&[kind, .., f0, f1, f2], behind)) =
+            rest.split_first_chunk::<MESSAGE_HEADER>()
+        {
+            if kind == CERTIFICATE_REQUEST {
+                return true;
+            }
+            let fragment = u32::from_be_bytes([0, f0, f1, f2]) as usize;
+            rest = behind.get(fragment..).unwrap_or_default();
+        }
+        false
+    })
+}
+
+/// Whether a datagram brings handshake messages in the clear, and not the first one of a side.
+pub(super) fn is_later(datagram: &[u8]) -> bool {
+    let mut sequences = sequences(datagram).peekable();
+    sequences.peek().is_some() && sequences.all(|sequence| sequence != 0)
+}
+
+/// The number of the first message in each handshake record in the clear.
+fn sequences(datagram: &[u8]) -> impl Iterator<Item = u16> {
+    records(datagram).filter_map(|record| match record {
+        &[
+            HANDSHAKE,
+            _,
+            _,
+            0,
+            0,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            s0,
+            s1,
+            ..,
+        ] => Some(u16::from_be_bytes([s0, s1])),
+        _ => None,
+    })
+}
+
+/// Whether a record is an alert in the clear that ends nothing.
+pub(super) fn has_warning(datagram: &[u8]) -> bool {
+    records(datagram).any(is_warning)
+}
+
+/// The records of a datagram that are none. The endpoint tells of a warning as of an error, while
+/// all other errors of a handshake are fatal, and the warning may be anybody's.
+pub(super) fn without_warnings(datagram: &[u8]) -> BytesMut {
+    let kept = records(datagram).filter(|record| !is_warning(record));
+    kept.flatten().copied().collect()
+}
+
+fn is_warning(record: &[u8]) -> bool {
+    const WARNING: u8 = 1;
+    const CLOSE_NOTIFY: u8 = 0;
+    matches!(
+        record,
+        [ALERT, _, _, 0, 0, .., WARNING, description] if *description != CLOSE_NOTIFY
+    )
+}
+
+/// Records with their headers. What is behind the last whole one is one more.
+fn records(datagram: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = datagram;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let whole = match rest.first_chunk::<RECORD_HEADER>() {
+            Some(&[.., l0, l1]) => RECORD_HEADER + usize::from(u16::from_be_bytes([l0, l1])),
+            None => rest.len(),
+        };
+        let (record, next) = rest.split_at_checked(whole).unwrap_or((rest, &[]));
+        rest = next;
+        Some(record)
+    })
 }
 
 /// Type, message sequence number and fragment offset of every record; `None` unless all of them
@@ -305,170 +408,4 @@ fn srtp_profiles(hello: &[u8]) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::indexing_slicing)]
-    use super::*;
-    use proptest::prelude::*;
-
-    fn record(kind: u8, sequence: u16, offset: u8, fragment: &[u8]) -> Vec<u8> {
-        let length = fragment.len() as u8;
-        let mut bytes = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12 + length];
-        bytes.extend([kind, 0, 0, 200]);
-        bytes.extend(sequence.to_be_bytes());
-        bytes.extend([0, 0, offset, 0, 0, length]);
-        bytes.extend(fragment);
-        bytes
-    }
-
-    #[test]
-    fn a_repetition_is_told_from_news() {
-        let mut arrived = Arrived::default();
-        let first = record(11, 3, 0, &[1; 20]);
-        let second = record(11, 3, 20, &[1; 20]);
-        assert!(!arrived.is_repetition(&first));
-        assert!(arrived.is_repetition(&first));
-        assert!(!arrived.is_repetition(&[first.clone(), second.clone()].concat()));
-        assert!(arrived.is_repetition(&[second, first].concat()));
-    }
-
-    #[test]
-    fn encrypted_records_always_pass() {
-        let mut arrived = Arrived::default();
-        let mut finished = record(20, 5, 0, &[1; 12]);
-        finished[4] = 1;
-        assert!(!arrived.is_repetition(&finished));
-        assert!(!arrived.is_repetition(&finished));
-    }
-
-    #[test]
-    fn a_first_hello_may_ask_again_until_the_second_came() {
-        let mut arrived = Arrived::default();
-        let first = record(1, 0, 0, &[1; 60]);
-        let second = record(1, 1, 0, &[1; 60]);
-        assert!(!arrived.is_repetition(&first));
-        assert!(!arrived.is_repetition(&first));
-        assert!(!arrived.is_repetition(&second));
-        assert!(arrived.is_repetition(&first));
-        assert!(arrived.is_repetition(&second));
-    }
-
-    /// A ClientHello body with a list of SRTP profiles behind a large extension.
-    fn hello(profiles: &[u16]) -> Vec<u8> {
-        let mut body = vec![254, 253];
-        body.extend([7; 32]);
-        body.extend([0, 0, 0, 2, 0xC0, 0x2B, 1, 0]);
-        let list: Vec<u8> = profiles.iter().flat_map(|id| id.to_be_bytes()).collect();
-        let size = 4 + 100 + 4 + 2 + list.len() + 1;
-        body.extend((size as u16).to_be_bytes());
-        body.extend([0, 51, 0, 100]);
-        body.extend([9; 100]);
-        body.extend([0, 14, 0, list.len() as u8 + 3, 0, list.len() as u8]);
-        body.extend(list);
-        body.push(0);
-        body
-    }
-
-    fn fragment(body: &[u8], from: usize, to: usize) -> Vec<u8> {
-        let mut bytes = record(1, 0, from as u8, &body[from..to]);
-        bytes[16] = body.len() as u8;
-        bytes
-    }
-
-    #[test]
-    fn a_fragmented_hello_is_put_together_in_any_order() {
-        let body = hello(&[1, 7]);
-        let (one, two, three) = (
-            fragment(&body, 0, 70),
-            fragment(&body, 70, 120),
-            fragment(&body, 120, body.len()),
-        );
-        let put = |parts: &[&Vec<u8>]| first_hello(parts.iter().map(|part| part.as_slice()));
-        assert_eq!(put(&[&one, &two, &three]).as_ref(), Some(&body));
-        assert_eq!(put(&[&three, &one, &two, &one]).as_ref(), Some(&body));
-        assert_eq!(put(&[&one, &three]), None);
-        assert_eq!(put(&[&two, &three]), None);
-        assert_eq!(put(&[]), None);
-        assert!(
-            [one.clone(), two.clone(), three]
-                .iter()
-                .all(|part| is_first_hello(part))
-        );
-        let mut arrived = Arrived::default();
-        assert!(!arrived.is_new_beginning(&one));
-        assert!(!arrived.is_new_beginning(&two));
-        assert!(!arrived.is_new_beginning(&one));
-    }
-
-    #[test]
-    fn the_srtp_profiles_of_a_hello_are_read() {
-        assert!(offers_gcm(&hello(&[1, 7])));
-        assert!(offers_gcm(&hello(&[7])));
-        assert!(!offers_gcm(&hello(&[1, 2])));
-        assert!(!offers_gcm(&hello(&[])));
-    }
-
-    #[test]
-    fn what_no_handshake_has_is_implausible() {
-        let hello = record(1, 0, 0, &[1; 60]);
-        assert!(is_plausible(&hello));
-        assert!(is_plausible(&[
-            21, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 2, 40
-        ]));
-        let changed = |at: usize, byte| {
-            let mut bytes = hello.clone();
-            bytes[at] = byte;
-            bytes
-        };
-        for bytes in [
-            changed(0, 23),
-            changed(0, 24),
-            changed(1, 3),
-            changed(12, 73),
-            changed(13, 9),
-            changed(16, 10),
-            changed(24, 61),
-            vec![20, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2],
-            vec![22],
-        ] {
-            assert!(!is_plausible(&bytes), "{bytes:?}");
-        }
-    }
-
-    #[test]
-    fn a_hello_with_another_random_is_a_new_beginning() {
-        let mut arrived = Arrived::default();
-        assert!(!arrived.is_new_beginning(&record(1, 0, 0, &[1; 60])));
-        assert!(!arrived.is_new_beginning(&record(1, 0, 0, &[1; 60])));
-        assert!(!arrived.is_new_beginning(&record(1, 1, 0, &[2; 60])));
-        assert!(arrived.is_new_beginning(&record(1, 0, 0, &[2; 60])));
-    }
-
-    #[test]
-    fn messages_are_counted_as_the_endpoint_finds_them() {
-        let one = record(11, 3, 0, &[1; 20]);
-        assert_eq!(messages(&one), 1);
-        assert_eq!(messages(&[one.clone(), one.clone()].concat()), 2);
-        // Empty messages, many in a record.
-        let mut many = vec![22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 120];
-        many.extend([0; 120]);
-        assert_eq!(messages(&many), 10);
-        // The same, but nobody can look inside.
-        many[4] = 1;
-        assert_eq!(messages(&many), 11);
-        many[0] = 23;
-        assert_eq!(messages(&many), 0);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            if bytes.len() > 13 {
-                bytes[0] = 22;
-                bytes[13] = 1;
-            }
-            let mut arrived = Arrived::default();
-            let _ = (is_plausible(&bytes), is_ahead(&bytes), messages(&bytes), offers_gcm(&bytes), arrived.is_repetition(&bytes), arrived.is_new_beginning(&bytes),
-                     is_first_hello(&bytes), first_hello([bytes.as_slice(); 2].into_iter()));
-        }
-    }
-}
+mod tests;
