@@ -147,6 +147,52 @@ defmodule ExWebRTC.SendersAndReceiversTest do
       assert number == 2
     end
 
+    test "are those that an offer to receive simulcast asks for" do
+      # Nobody can begin with such an offer: who has taken layers makes one when it offers next.
+      {former, sfu} = start()
+
+      {:ok, _transceiver} =
+        PeerConnection.add_transceiver(former, :video,
+          direction: :sendonly,
+          send_encodings: for(rid <- ["l", "m", "h"], do: %{rid: rid})
+        )
+
+      :ok = connect(former, sfu)
+      :ok = PeerConnection.close(former)
+
+      {:ok, publisher} = PeerConnection.start_link()
+      :ok = PeerConnection.restart_ice(sfu)
+      {:ok, offer} = PeerConnection.create_offer(sfu)
+      assert offer.sdp =~ "a=simulcast:recv l;m;h\r\n"
+      :ok = PeerConnection.set_local_description(sfu, offer)
+      :ok = PeerConnection.set_remote_description(publisher, offer)
+      track = MediaStreamTrack.new(:video)
+      {:ok, sender} = PeerConnection.add_track(publisher, track)
+      {:ok, answer} = PeerConnection.create_answer(publisher)
+
+      assert for("a=rid:" <> rid <- String.split(answer.sdp, "\r\n"), do: rid) ==
+               ["l send", "m send", "h send"]
+
+      assert answer.sdp =~ "a=simulcast:send l;m;h\r\n"
+      :ok = PeerConnection.set_local_description(publisher, answer)
+      :ok = PeerConnection.set_remote_description(sfu, answer)
+
+      {:ok, %{encodings: encodings}} = PeerConnection.get_sender_parameters(publisher, sender.id)
+
+      assert for(one <- encodings, do: {one.rid, one.active, one.scale_resolution_down_by}) ==
+               [{"l", true, 4.0}, {"m", true, 2.0}, {"h", true, 1.0}]
+
+      :ok = pass_candidates(publisher, sfu)
+      [%{header_extensions: extensions}] = PeerConnection.get_transceivers(publisher)
+      %{id: id} = Enum.find(extensions, &(&1.uri =~ "sdes:rtp-stream-id"))
+
+      for rid <- ["h", "l", "m"] do
+        named = Packet.add_extension(packet(7), %Packet.Extension{id: id, data: rid})
+        :ok = PeerConnection.send_rtp(publisher, track.id, named)
+        assert_receive {:ex_webrtc, ^sfu, {:rtp, _track, ^rid, %{payload: "sound"}}}, 10_000
+      end
+    end
+
     test "that can't be raise, naming the option and what was expected" do
       {:ok, pc} = PeerConnection.start_link()
 

@@ -33,8 +33,13 @@ defmodule ExWebRTC.Peers do
   @spec connect(pid(), pid()) :: :ok
   def connect(offerer, answerer) do
     :ok = negotiate(offerer, answerer)
-    trickle(%{offerer => answerer, answerer => offerer}, MapSet.new([offerer, answerer]))
+    pass_candidates(offerer, answerer)
   end
+
+  @doc "Candidates, after offer and answer, until both are connected."
+  @spec pass_candidates(pid(), pid()) :: :ok
+  def pass_candidates(one, other),
+    do: trickle(%{one => other, other => one}, MapSet.new([one, other]))
 
   defp trickle(others, waiting) do
     if MapSet.size(waiting) == 0 do

@@ -174,8 +174,10 @@ defmodule ExWebRTC.PeerConnection.Types do
       @typedoc """
       What a sender sends ([RTCRtpSendParameters](https://www.w3.org/TR/webrtc/#dom-rtcrtpsendparameters)).
 
-      - `encodings`: one without simulcast, else one a layer, as `add_transceiver/3` was given them;
-        once negotiated, less the layers that the peer did not take
+      - `encodings`: one without simulcast, else one a layer, as `add_transceiver/3` was given them
+        or, where it was given none, as an offer to receive simulcast asks for them
+        ([proposedSendEncodings](https://www.w3.org/TR/webrtc/#set-the-session-description)); once
+        negotiated, less the layers that the peer did not take
       - `rtcp`: the name of the streams in RTCP, and whether reduced-size RTCP was negotiated
       - `codecs`: as negotiated, each with the RTX that repairs it behind it; empty before
       """

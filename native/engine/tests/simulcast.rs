@@ -223,3 +223,69 @@ fn layers_go_on_over_another_exchange_and_an_ice_restart() {
     }
     world.flows(1, 9, 0..10);
 }
+
+/// Side 1 is an SFU that receives three layers, and side 0 is to send them to it: what an SFU
+/// offers to a publisher. Only who has answered an offer of layers offers to receive some, so side
+/// 0 is another program than the one that the SFU knew.
+fn publisher_is_offered_layers(add: impl FnOnce(&mut World)) -> World {
+    let mut world = layered(&with_repaired_rid());
+    world.replace_with(0, with_repaired_rid());
+    let offer = world.create(1, Command::CreateOffer { ice_restart: true });
+    assert!(offer.sdp.contains("a=simulcast:recv h;m;l\r\n"));
+    world.ok(1, Command::SetLocalDescription(Some(offer.clone())));
+    world.ok(0, Command::SetRemoteDescription(offer));
+    add(&mut world);
+    let answer = world.create(0, Command::CreateAnswer);
+    assert!(answer.sdp.contains("a=simulcast:send h;m;l\r\n"));
+    world.ok(0, Command::SetLocalDescription(Some(answer.clone())));
+    world.ok(1, Command::SetRemoteDescription(answer));
+    world.connect();
+    world
+}
+
+#[test]
+fn the_layers_that_an_sfu_offers_to_receive_are_sent_and_repaired() {
+    let mut world = publisher_is_offered_layers(|world| {
+        world.ok(0, Command::AddTrack(track(5, Kind::Video)));
+    });
+    send_layers(&mut world, 0..5);
+    world.link = Link {
+        delay: Duration::from_millis(10),
+        loss: 10,
+        reorder: 0,
+        duplicate: 0,
+    };
+    send_layers(&mut world, 5..200);
+    world.link.loss = 0;
+    send_layers(&mut world, 200..205);
+    world.run_for(Duration::from_secs(1));
+    for rid in LAYERS {
+        let got: BTreeSet<u16> = arrived(&world, rid).into_iter().collect();
+        assert!(got.len() >= 203, "{rid}: {} of 205 arrive", got.len());
+    }
+    let ssrcs: BTreeSet<u32> = world.peers[1]
+        .heard
+        .packets
+        .iter()
+        .map(|p| p.ssrc)
+        .collect();
+    assert_eq!(ssrcs.len(), LAYERS.len(), "one stream a layer");
+}
+
+#[test]
+fn a_packet_that_names_no_layer_is_sent_as_the_first_one() {
+    let mut world = publisher_is_offered_layers(|world| {
+        world.ok(0, Command::AddTrack(track(5, Kind::Video)));
+    });
+    for number in 0..10 {
+        world.send_number(0, 5, number);
+    }
+    world.run_for(Duration::from_millis(50));
+    let packets = &world.peers[1].heard.packets;
+    assert_eq!(packets.len(), 10);
+    assert!(
+        packets
+            .iter()
+            .all(|packet| packet.rid.as_deref() == Some("h"))
+    );
+}

@@ -273,6 +273,7 @@ impl State {
                     let owner = owner
                         .filter(|id| self.transceiver(*id).is_some())
                         .unwrap_or_else(|| self.claim(kind, section.direction));
+                    self.propose_layers(settings, owner, section);
                     self.associate(settings, owner, index, section, effects);
                     Some(owner)
                 }

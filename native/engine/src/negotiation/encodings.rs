@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::w3c::Kind;
 
 /// Layers of one sender: more than any encoder makes, few enough for SSRCs and SDP.
-const MAX_ENCODINGS: usize = 16;
+pub(super) const MAX_ENCODINGS: usize = 16;
 
 /// The longest rid that the W3C lets an application choose.
 const MAX_RID: usize = 16;

@@ -31,6 +31,7 @@ mod offer;
 mod parameters;
 mod parse;
 mod plans;
+mod proposed;
 mod requests;
 mod sdp;
 mod settings;

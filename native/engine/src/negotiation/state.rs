@@ -232,6 +232,7 @@ impl State {
                 .find(|(id, _)| *id == transceiver.id);
             let fired = transceiver.association.fired_direction;
             transceiver.association = before.map(|(_, a)| a.clone()).unwrap_or_default();
+            transceiver.sender.take_layers_back();
             let made_here = before.is_none() && transceiver.by_remote_offer;
             if made_here && transceiver.sender.track.is_none() {
                 end_track(&mut transceiver, effects);
@@ -274,6 +275,7 @@ impl State {
         });
         for transceiver in &mut self.transceivers {
             transceiver.association.offered = None;
+            transceiver.sender.unlayered = None;
         }
         let described = |ufrag: &String| {
             let sections = self.current_local.iter().flat_map(|d| &d.sdp.sections);

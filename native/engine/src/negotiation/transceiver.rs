@@ -49,10 +49,19 @@ pub(super) struct Sender {
     pub ssrcs: Vec<(u32, u32)>,
     /// What `addTransceiver` and `setParameters` made of each of them.
     pub settings: Vec<EncodingSettings>,
+    /// What it had before an offer that is not answered yet proposed layers.
+    pub unlayered: Option<Unlayered>,
     /// `[[LastReturnedParameters]]`: what the next `setParameters` must bring back.
     pub transaction: Option<String>,
     /// What `set_sender_codec` chose.
     pub codec: Option<Codec>,
+}
+
+/// `[[LastStableRidlessSendEncodings]]`: the one encoding without a name, with its SSRCs.
+#[derive(Clone, Debug)]
+pub(super) struct Unlayered {
+    pub ssrcs: Vec<(u32, u32)>,
+    pub settings: Vec<EncodingSettings>,
 }
 
 /// `RTCRtpReceiver`.
@@ -166,6 +175,7 @@ impl Transceiver {
                 rids,
                 ssrcs,
                 settings,
+                unlayered: None,
                 transaction: None,
                 codec: None,
             },
@@ -240,7 +250,10 @@ impl Transceiver {
         let agreed = self.association.negotiated.as_ref().filter(|_| sending);
         let taken = |at: &usize| match agreed {
             None => true,
-            Some(agreed) if agreed.send_rids.is_empty() => *at == 0,
+            // The last answer was about the one stream that layers take the place of.
+            Some(agreed) if agreed.send_rids.is_empty() => {
+                *at == 0 || self.sender.unlayered.is_some()
+            }
             Some(agreed) => {
                 let rid = self.sender.rids.get(*at);
                 rid.is_some_and(|rid| agreed.send_rids.contains(rid))

@@ -2,6 +2,7 @@
 //! strangers.
 
 use super::{Datagram, Peer, World, config};
+use engine::config::Config;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -117,8 +118,12 @@ impl World {
 
     /// A side's program is started anew, at the same address.
     pub fn replace(&mut self, side: usize) {
+        self.replace_with(side, config());
+    }
+
+    pub fn replace_with(&mut self, side: usize, config: Config) {
         let address = self.peers[side].address;
-        self.peers[side] = Peer::new(self.now, config(), address);
+        self.peers[side] = Peer::new(self.now, config, address);
     }
 
     /// Two fresh sides on the same link: its losses go on where they were.

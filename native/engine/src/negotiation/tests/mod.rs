@@ -9,6 +9,7 @@ mod exchange;
 mod ice;
 mod local_descriptions;
 mod properties;
+mod proposed;
 mod recycling;
 mod requests;
 mod rollback;

@@ -95,22 +95,6 @@ fn paused_layers_alternatives_and_restrictions_are_read() {
 }
 
 #[test]
-fn an_offer_to_receive_layers_is_answered_with_those_we_have() {
-    let (mut a, mut b) = (peer(), peer());
-    a.add_transceiver(Kind::Video, None, Direction::Recvonly, vec![])
-        .unwrap();
-    let mut offer = a.create_offer(false).unwrap();
-    offer
-        .sdp
-        .push_str("a=rid:h recv\r\na=rid:q recv\r\na=simulcast:recv h;q\r\n");
-    b.set_remote(offer).unwrap();
-    b.add_track(track(5, Kind::Video)).unwrap();
-    b.set_local(None).unwrap();
-    let plan = b.media_plan();
-    assert_eq!(plan.sections[0].send.as_ref().unwrap().encodings.len(), 1);
-}
-
-#[test]
 fn the_parameters_of_a_sender_have_the_layers_that_the_answer_took() {
     for (accepted, expected) in [
         ("a=simulcast:recv l;h\r\n", vec![Some("h"), Some("l")]),
