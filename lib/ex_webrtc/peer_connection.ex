@@ -83,7 +83,31 @@ defmodule ExWebRTC.PeerConnection do
   end
 
   @doc """
-  Sends messages to another process from here on.
+  A connection as the child of a supervisor: `{ExWebRTC.PeerConnection, opts}`, with the options of
+  `start_link/2`.
+
+  The supervisor is the one that starts it, and so its controlling process, which would only log
+  what it is sent. Name another one with the option `controlling_process`, or call
+  `controlling_process/2`:
+
+      children = [{ExWebRTC.PeerConnection, controlling_process: MyApp.Calls}]
+      Supervisor.start_link(children, strategy: :one_for_one)
+
+  As with `use GenServer` the child is restarted whenever it ends (`restart: :permanent`). What is
+  restarted is a new connection, which no peer knows of: where each belongs to one call,
+  `Supervisor.child_spec({ExWebRTC.PeerConnection, opts}, restart: :temporary)` suits better, and so
+  does an `id` of its own for each.
+  """
+  @spec child_spec(Configuration.options()) :: Supervisor.child_spec()
+  def child_spec(pc_opts),
+    do: %{id: __MODULE__, start: {__MODULE__, :start_link, [pc_opts]}}
+
+  @doc """
+  Sends messages to another process from here on: a pid, a registered name, `{name, node}`, or an
+  alias (`:erlang.alias/0`).
+
+  Anything else raises `ArgumentError`, as with the option `controlling_process`. A port is no
+  destination either: it takes none of these messages, and would end its owner for them.
 
   Errors: `:invalid_state` when the connection is closed.
   """

@@ -130,8 +130,15 @@ defmodule ExWebRTC.Recorder do
   def start(opts \\ [], gen_server_opts \\ []),
     do: GenServer.start(__MODULE__, Options.parse!(opts), gen_server_opts)
 
-  @doc "For supervisors: `{ExWebRTC.Recorder, [options, gen_server_options]}`."
-  @spec child_spec([term()]) :: Supervisor.child_spec()
+  @doc """
+  For supervisors: `{ExWebRTC.Recorder, options}`, or
+  `{ExWebRTC.Recorder, [options, gen_server_options]}`.
+
+  The supervisor is then told of files that cannot be written, unless `controlling_process` names
+  another process.
+  """
+  @spec child_spec([option()] | [term()]) :: Supervisor.child_spec()
+  def child_spec([{_option, _value} | _] = options), do: child_spec([options])
   def child_spec(args), do: %{id: __MODULE__, start: {__MODULE__, :start_link, args}}
 
   @doc """

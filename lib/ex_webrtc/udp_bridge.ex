@@ -66,7 +66,8 @@ defmodule ExWebRTC.UDPBridge do
         }
 
   @doc """
-  Opens the sockets. Options: `tracks` and `ip`, the address to bind to (default 127.0.0.1).
+  Opens the sockets. What arrives is sent to the caller, and the bridge ends with it: so start it
+  from the process that forwards, not as the child of a supervisor. Options: `tracks` and `ip`, the address to bind to (default 127.0.0.1).
 
   Errors: the reasons of `:gen_udp.open/2`, such as `:eaddrinuse`.
   """

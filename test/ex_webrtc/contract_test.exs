@@ -28,6 +28,7 @@ defmodule ExWebRTC.ContractTest do
     start_link: 0,
     start_link: 1,
     start_link: 2,
+    child_spec: 1,
     controlling_process: 2,
     get_all_running: 0,
     get_configuration: 1,
@@ -84,6 +85,26 @@ defmodule ExWebRTC.ContractTest do
           :default_features
         ],
         do: assert(apply(Configuration, name, []) != [])
+  end
+
+  test "a connection is the child of a supervisor, with its options and for good" do
+    spec = PeerConnection.child_spec(ice_lite: true)
+    assert spec.start == {PeerConnection, :start_link, [[ice_lite: true]]}
+    assert %{id: PeerConnection} = spec
+    assert Map.get(spec, :restart, :permanent) == :permanent
+
+    first = start_supervised!({PeerConnection, controlling_process: self()})
+    assert_receive {:ex_webrtc, ^first, {:signaling_state_change, :stable}}, @timeout
+    Process.exit(first, :kill)
+    assert_receive {:ex_webrtc, second, {:signaling_state_change, :stable}}, @timeout
+    assert PeerConnection.get_signaling_state(second) == :stable
+  end
+
+  @tag :capture_log
+  test "who supervises a connection controls it unless another process is named" do
+    pc = start_supervised!(PeerConnection)
+    assert {:ok, supervisor} = ExUnit.fetch_test_supervisor()
+    assert PeerConnection.get_configuration(pc).controlling_process == supervisor
   end
 
   describe "errors" do

@@ -81,6 +81,18 @@ defmodule ExWebRTC.RecorderTest do
     for {at, packet} <- packets, do: Recorder.record(recorder, track.id, nil, packet, start + at)
   end
 
+  test "a recorder is the child of a supervisor, with its options or all arguments",
+       %{tmp_dir: directory} do
+    options = [base_dir: directory, controlling_process: self()]
+
+    for {arguments, id} <- [{options, :options}, {[options, [name: __MODULE__]], :arguments}] do
+      recorder = start_supervised!({Recorder, arguments}, id: id)
+      assert {:ok, %{}, nil} = Recorder.end_tracks(recorder, [])
+    end
+
+    assert is_pid(Process.whereis(__MODULE__))
+  end
+
   test "audio alone becomes a file with every packet, in order", %{tmp_dir: directory} do
     {:ok, recorder} = Recorder.start_link(base_dir: directory)
     {audio, _video} = tracks()
