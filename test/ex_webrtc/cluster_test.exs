@@ -152,6 +152,7 @@ defmodule ExWebRTC.ClusterTest do
     assert :closed = on(here, :get_signaling_state, [a])
     assert :ok = on(here, :stop, [a])
     assert catch_exit(on(here, :get_signaling_state, [a]))
+    assert :ok = on(here, :send_data, [a, channel.ref, "late"])
   end
 
   test "a wrong argument raises in the caller, whatever the node" do

@@ -185,13 +185,20 @@ defmodule ExWebRTC.PeerConnection.Client do
   def submit_data_sync(handle, id, channel, kind, data),
     do: Native.send_data_sync(handle, id, channel, kind, data)
 
+  # Like all that sends, this takes no notice of a connection that is not there (any more).
+  defp enqueue_data_elsewhere(_pc, nil, _channel, _kind, _data), do: :ok
+
   # A process of this node that has no handle is gone, or about to be.
   defp enqueue_data_elsewhere(_pc, pid, channel, kind, data)
        when is_pid(pid) and node(pid) == node(),
        do: GenServer.cast(pid, {:send_data, channel, kind, data})
 
-  defp enqueue_data_elsewhere(pc, _remote, channel, kind, data),
-    do: call(pc, {:send_data, channel, kind, data}, channel)
+  defp enqueue_data_elsewhere(pc, _remote, channel, kind, data) do
+    call(pc, {:send_data, channel, kind, data}, channel)
+  catch
+    :exit, {reason, _call} when reason in [:noproc, :normal, :shutdown] -> :ok
+    :exit, {{reason, _node}, _call} when reason in [:nodedown, :shutdown] -> :ok
+  end
 
   defp warn_not_open(channel) do
     Logger.warning("send_data: the channel #{inspect(channel)} is not open, its data is dropped")
