@@ -111,8 +111,10 @@ defmodule ExWebRTC.PeerConnection do
 
   Errors: `:invalid_state` when the connection is closed.
   """
-  @spec controlling_process(peer_connection(), Process.dest()) :: :ok | {:error, atom()}
-  def controlling_process(pc, dest), do: Client.controlling_process(pc, dest)
+  @spec controlling_process(peer_connection(), Process.dest() | reference()) ::
+          :ok | {:error, atom()}
+  def controlling_process(pc, dest),
+    do: Client.controlling_process(pc, Configuration.Options.parse!(:controlling_process, dest))
 
   @doc "The connections that run on this node, in no order."
   @spec get_all_running() :: [pid()]

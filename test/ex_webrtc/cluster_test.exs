@@ -280,12 +280,23 @@ defmodule ExWebRTC.ClusterTest do
     theirs = ClusterNode.start_keeper(there, :theirs)
     orphan = start_connection(here, controlling_process: theirs)
     patient = start_connection(here, controlling_process: {:theirs, there.node})
-    monitor = ClusterNode.within(here, keeper, Process, :monitor, [orphan])
+    aliased = start_connection(here, controlling_process: keeper)
+    alias_of_theirs = ClusterNode.within(there, theirs, :erlang, :alias, [])
+    assert :ok = on(there, :controlling_process, [aliased, alias_of_theirs])
+    {:ok, _transceiver} = on(here, :add_transceiver, [aliased, :audio])
+    take(there, theirs, {:ex_webrtc, aliased, :negotiation_needed})
+
+    ended =
+      for pc <- [orphan, aliased],
+          do: {pc, ClusterNode.within(here, keeper, Process, :monitor, [pc])}
 
     ClusterNode.stop(there)
 
     reason = {:shutdown, {:nodedown, there.node}}
-    assert take(here, keeper, {:DOWN, monitor, :process, orphan, reason})
+
+    for {pc, monitor} <- ended,
+        do: assert(take(here, keeper, {:DOWN, monitor, :process, pc, reason}))
+
     assert :stable = on(here, :get_signaling_state, [patient])
   end
 

@@ -81,6 +81,58 @@ defmodule ExWebRTC.PeerConnectionTest do
       assert_receive {:other, {:ex_webrtc, ^pc, :negotiation_needed}}
       refute_received {:ex_webrtc, ^pc, :negotiation_needed}
     end
+
+    test "may be an alias, which ends when its process takes it back" do
+      {:ok, pc} = PeerConnection.start_link(controlling_process: :"#{__MODULE__}.nobody")
+      alias_of_mine = :erlang.alias()
+      assert PeerConnection.controlling_process(pc, alias_of_mine) == :ok
+      {:ok, transceiver} = PeerConnection.add_transceiver(pc, :audio)
+      assert_receive {:ex_webrtc, ^pc, :negotiation_needed}
+      :erlang.unalias(alias_of_mine)
+      track = transceiver.receiver.track.id
+      :ok = PeerConnection.stop_transceiver(pc, transceiver.id)
+      assert PeerConnection.get_connection_state(pc) == :new
+      refute_received {:ex_webrtc, ^pc, {:track_ended, ^track}}
+    end
+
+    test "that nobody could be raises in the caller, and the old one stays" do
+      {:ok, pc} = PeerConnection.start_link()
+      # A port takes no such message; its owner would end.
+      port = Port.open({:spawn, "cat"}, [])
+
+      for dest <- ["name", nil, true, 1, {"name", node()}, port] do
+        assert_raise ArgumentError, ~r/:controlling_process: expected a pid/, fn ->
+          PeerConnection.controlling_process(pc, dest)
+        end
+      end
+
+      {:ok, _transceiver} = PeerConnection.add_transceiver(pc, :audio)
+      assert_receive {:ex_webrtc, ^pc, :negotiation_needed}
+    end
+
+    test "stands in the configuration, also after it was changed" do
+      {:ok, pc} = PeerConnection.start_link()
+      name = :"#{__MODULE__}.nobody"
+      :ok = PeerConnection.controlling_process(pc, name)
+      assert %{controlling_process: ^name} = PeerConnection.get_configuration(pc)
+      assert PeerConnection.set_configuration(pc, controlling_process: name) == :ok
+
+      assert PeerConnection.set_configuration(pc, controlling_process: self()) ==
+               {:error, :invalid_modification}
+    end
+  end
+
+  test "what is sent to a connection that is not there is dropped, under whatever name it was" do
+    {:ok, pc} = PeerConnection.start()
+    {:ok, channel} = PeerConnection.create_data_channel(pc, "chat")
+    :ok = PeerConnection.stop(pc)
+    nobody = :"#{__MODULE__}.nobody"
+
+    for pc <- [pc, nobody, {nobody, node()}, {:global, nobody}] do
+      assert PeerConnection.send_data(pc, channel.ref, "data") == :ok
+      assert PeerConnection.send_rtp(pc, 1, ExWebRTC.RTP.Packet.new("x")) == :ok
+      assert PeerConnection.send_pli(pc, 1) == :ok
+    end
   end
 
   describe "wrong arguments" do

@@ -6,18 +6,20 @@ defmodule ExWebRTC.Cluster.Watcher do
 
   use GenServer
 
+  alias ExWebRTC.PeerConnection.Controller
+
   @spec start_link(term()) :: GenServer.on_start()
   def start_link(_opts), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
   @doc "Has the node of `dest` watch `pc`, which lives on this one."
-  @spec watch(pid(), Process.dest()) :: :ok
+  @spec watch(pid(), Controller.dest()) :: :ok
   def watch(pc, dest), do: GenServer.cast({__MODULE__, node_of(dest)}, {:watch, pc, dest})
 
   @doc "Takes that back."
-  @spec unwatch(pid(), Process.dest()) :: :ok
+  @spec unwatch(pid(), Controller.dest()) :: :ok
   def unwatch(pc, dest), do: GenServer.cast({__MODULE__, node_of(dest)}, {:unwatch, pc})
 
-  defp node_of(pid) when is_pid(pid), do: node(pid)
+  defp node_of(dest) when is_pid(dest) or is_reference(dest), do: node(dest)
   defp node_of({_name, node}), do: node
 
   # Connections by pid: the monitor, and who controls it.

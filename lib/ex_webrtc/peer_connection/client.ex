@@ -6,7 +6,7 @@ defmodule ExWebRTC.PeerConnection.Client do
   require Logger
 
   alias ExWebRTC.{Forward, Handles, Native}
-  alias ExWebRTC.PeerConnection.Configuration
+  alias ExWebRTC.PeerConnection.{Configuration, Controller}
 
   # The native side answers within milliseconds. This is only how long a caller waits for a machine
   # that is overloaded before it takes the connection for stuck.
@@ -53,7 +53,7 @@ defmodule ExWebRTC.PeerConnection.Client do
     GenServer.stop(pc)
   end
 
-  @spec controlling_process(GenServer.server(), Process.dest()) :: :ok | {:error, atom()}
+  @spec controlling_process(GenServer.server(), Controller.dest()) :: :ok | {:error, atom()}
   def controlling_process(pc, dest), do: call(pc, {:controlling_process, dest}, dest)
 
   @doc "Lets so many more messages with media or data go to the controlling process; `nil`: all."

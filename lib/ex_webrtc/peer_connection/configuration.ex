@@ -20,7 +20,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
 
   # Every option once, with the type of its checked value.
   @options [
-    controlling_process: quote(do: Process.dest()),
+    controlling_process: quote(do: Process.dest() | reference()),
     ice_servers: quote(do: [ice_server()]),
     ice_tls_ca_pem: quote(do: String.t() | nil),
     ice_transport_policy: quote(do: :all | :relay),
@@ -107,8 +107,8 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   @typedoc """
   Options of `ExWebRTC.PeerConnection.start_link/2`:
 
-  - `controlling_process`: who gets the messages of the connection. A pid, a registered name or
-    `{name, node}`. Default: the caller.
+  - `controlling_process`: who gets the messages of the connection. A pid, a registered name,
+    `{name, node}` or an alias. Default: the caller.
   - `ice_servers`: STUN and TURN servers to gather candidates from. Default `[]`: host candidates
     only, which do not reach through a NAT.
   - `ice_tls_ca_pem`: the authorities that must vouch for `turns:` and `stuns:` servers, as PEM. Default `nil`:

@@ -13,8 +13,10 @@ defmodule ExWebRTC.PeerConnection.Controller do
   @enforce_keys [:dest]
   defstruct [:dest, :monitor, undelivered: 0]
 
+  @type dest() :: Process.dest() | reference()
+
   @type t() :: %__MODULE__{
-          dest: Process.dest(),
+          dest: dest(),
           monitor: reference() | nil,
           undelivered: non_neg_integer()
         }
@@ -23,19 +25,19 @@ defmodule ExWebRTC.PeerConnection.Controller do
   @media [:rtp, :rtp_batch, :rtcp]
 
   @doc "Whom the native side sends events to: the destination itself, or the calling connection."
-  @spec native_destination(Process.dest()) :: pid()
+  @spec native_destination(dest()) :: pid()
   def native_destination(dest) when is_pid(dest) and node(dest) == node(), do: dest
   def native_destination(_dest), do: self()
 
   @doc "The calling connection is controlled by `dest` from now on."
-  @spec new(Process.dest()) :: t()
+  @spec new(dest()) :: t()
   def new(dest) do
     if remote?(dest), do: Watcher.watch(self(), dest)
     %__MODULE__{dest: dest, monitor: monitor(dest)}
   end
 
   @doc "It is controlled by somebody else now."
-  @spec replace(t(), Process.dest()) :: t()
+  @spec replace(t(), dest()) :: t()
   def replace(%__MODULE__{} = controller, dest) do
     if controller.monitor, do: Process.demonitor(controller.monitor, [:flush])
     if remote?(controller.dest), do: Watcher.unwatch(self(), controller.dest)
@@ -80,11 +82,16 @@ defmodule ExWebRTC.PeerConnection.Controller do
   defp packets({:rtcp, packets}), do: length(packets)
   defp packets(_rtp), do: 1
 
-  # A name may be taken again when its node is back; a pid is gone with its node.
+  # A name may be taken again when its node is back; a pid is gone with its node, and so is an
+  # alias, which itself cannot be monitored.
   defp monitor(dest) when is_pid(dest) and node(dest) != node(), do: Process.monitor(dest)
+
+  defp monitor(dest) when is_reference(dest) and node(dest) != node(),
+    do: Process.monitor({Watcher, node(dest)})
+
   defp monitor(_dest), do: nil
 
-  defp remote?(dest) when is_pid(dest), do: node(dest) != node()
+  defp remote?(dest) when is_pid(dest) or is_reference(dest), do: node(dest) != node()
   defp remote?({_name, node}), do: node != node()
   defp remote?(_name), do: false
 end

@@ -196,10 +196,10 @@ defmodule ExWebRTC.PeerConnection.Server do
   def handle_info(:ex_webrtc_closed, state), do: {:stop, {:shutdown, :native_closed}, state}
 
   # Nobody could hear of this connection any more.
-  def handle_info({:DOWN, monitor, :process, dest, :noconnection}, state)
+  def handle_info({:DOWN, monitor, :process, _object, :noconnection}, state)
       when monitor == state.controller.monitor do
     Logger.warning("#{inspect(self())}: the node of its controlling process is lost, it stops")
-    {:stop, {:shutdown, {:nodedown, node(dest)}}, state}
+    {:stop, {:shutdown, {:nodedown, node(state.controller.dest)}}, state}
   end
 
   def handle_info({:DOWN, monitor, :process, _pid, _reason}, state) do
@@ -272,8 +272,15 @@ defmodule ExWebRTC.PeerConnection.Server do
 
   # Events from before the change are in this process's mailbox before the reply, so they still go
   # where they belong.
-  defp finish({:controller, dest}, :ok, state),
-    do: %{state | controller: Controller.replace(state.controller, dest)}
+  defp finish({:controller, dest}, :ok, state) do
+    configuration = %{state.configuration | controlling_process: dest}
+
+    %{
+      state
+      | controller: Controller.replace(state.controller, dest),
+        configuration: configuration
+    }
+  end
 
   defp finish({:configured, configuration}, :ok, state),
     do: %{state | configuration: configuration}

@@ -184,6 +184,11 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
              parse(controlling_process: {:name, :node@host})
   end
 
+  test "the controlling process may be an alias" do
+    alias_of_mine = :erlang.alias()
+    assert %{controlling_process: ^alias_of_mine} = parse(controlling_process: alias_of_mine)
+  end
+
   describe "an invalid value raises and names its option:" do
     for {option, value} <- [
           controlling_process: nil,

@@ -40,7 +40,8 @@ defmodule ExWebRTC.PeerConnection.Configuration.Options do
       pid when is_pid(pid) -> {:ok, pid}
       name when is_atom(name) and name not in [nil, true, false] -> {:ok, name}
       {name, node} when is_atom(name) and is_atom(node) -> {:ok, dest}
-      _other -> {:expected, "a pid, a registered name or {name, node}"}
+      alias when is_reference(alias) -> {:ok, alias}
+      _other -> {:expected, "a pid, a registered name, {name, node} or an alias"}
     end
   end
 
