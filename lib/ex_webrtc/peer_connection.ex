@@ -670,7 +670,10 @@ defmodule ExWebRTC.PeerConnection do
          do: Client.request(pc, {:create_data_channel, options})
   end
 
-  @doc "A channel as it is now, `nil` for one that is not there."
+  @doc """
+  A channel as it is now, `nil` for one that is not there (any more). After `close/1` those that
+  lived until then are `:closed`.
+  """
   @spec get_data_channel(peer_connection(), DataChannel.ref()) :: DataChannel.t() | nil
   def get_data_channel(pc, ref), do: Client.get(pc, {:get_data_channel, ref})
 
@@ -720,7 +723,8 @@ defmodule ExWebRTC.PeerConnection do
 
   @doc """
   Sends `{:buffered_amount_low, ref}` whenever `buffered_amount/2` falls to this many bytes
-  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcdatachannel-bufferedamountlowthreshold)).
+  ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcdatachannel-bufferedamountlowthreshold)). On a channel
+  that is closed it means nothing.
   """
   @spec set_buffered_amount_low_threshold(
           peer_connection(),

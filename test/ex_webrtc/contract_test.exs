@@ -264,6 +264,19 @@ defmodule ExWebRTC.ContractTest do
       assert Process.alive?(pc)
       refute_received {:ex_webrtc, ^pc, _message}
     end
+
+    test "after close/1 channels are :closed, as they were otherwise", %{pc: pc} do
+      {:ok, channel} = PeerConnection.create_data_channel(pc, "chat", protocol: "p")
+      {:ok, gone} = PeerConnection.create_data_channel(pc, "gone")
+      :ok = PeerConnection.close_data_channel(pc, gone.ref)
+      :ok = PeerConnection.close(pc)
+
+      assert PeerConnection.get_data_channel(pc, channel.ref) == %{channel | ready_state: :closed}
+      assert PeerConnection.get_data_channel(pc, gone.ref) == nil
+      assert PeerConnection.buffered_amount(pc, channel.ref) == 0
+      assert PeerConnection.close_data_channel(pc, channel.ref) == :ok
+      assert PeerConnection.set_buffered_amount_low_threshold(pc, channel.ref, 1) == :ok
+    end
   end
 
   describe "messages" do

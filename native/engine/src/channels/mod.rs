@@ -87,6 +87,8 @@ pub struct Channels {
     events: VecDeque<ChannelEvent>,
     any: bool,
     closed: bool,
+    /// What there was when the connection closed, for [`Self::get`]; nothing is added afterwards.
+    closed_with: BTreeMap<ChannelId, ChannelInfo>,
     opened_count: u32,
     closed_count: u32,
 }
@@ -109,6 +111,7 @@ impl Channels {
             events: VecDeque::new(),
             any: false,
             closed: false,
+            closed_with: BTreeMap::new(),
             opened_count: 0,
             closed_count: 0,
         }
@@ -184,9 +187,10 @@ impl Channels {
         self.any
     }
 
-    /// A channel as it is now; None once it is closed.
+    /// A channel as it is now; None once it is closed, unless the connection closed it.
     pub fn get(&self, id: ChannelId) -> Option<ChannelInfo> {
-        self.channels.get(&id).map(Channel::info)
+        let live = self.channels.get(&id).map(Channel::info);
+        live.or_else(|| self.closed_with.get(&id).cloned())
     }
 
     /// `close()` of a channel; its id may be used again when both sides have reset the stream.
@@ -236,14 +240,11 @@ impl Channels {
 
     /// Sets the threshold of `BufferedAmountLow`, which is not told of before: W3C starts with a
     /// threshold of 0, but a message for every burst would be news to nobody who did not ask.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Closed`] when there is no such channel.
-    pub fn set_low_threshold(&mut self, id: ChannelId, bytes: u64) -> Result<(), Error> {
-        let channel = self.channels.get_mut(&id).ok_or(Error::Closed)?;
-        channel.low_threshold = Some(bytes);
-        Ok(())
+    /// Of a channel that is closed nothing waits any more, so there it means nothing.
+    pub fn set_low_threshold(&mut self, id: ChannelId, bytes: u64) {
+        if let Some(channel) = self.channels.get_mut(&id) {
+            channel.low_threshold = Some(bytes);
+        }
     }
 
     /// An SCTP packet from the peer.
@@ -318,6 +319,20 @@ impl Channels {
         self.discard_all_held();
         if let Some(association) = &mut self.association {
             association.abort();
+        }
+        if !self.closed {
+            let closed = |(id, channel): (&ChannelId, &Channel)| {
+                let ready_state = ChannelState::Closed;
+                let info = channel.info();
+                (
+                    *id,
+                    ChannelInfo {
+                        ready_state,
+                        ..info
+                    },
+                )
+            };
+            self.closed_with = self.channels.iter().map(closed).collect();
         }
         self.lose();
         self.closed = true;

@@ -131,10 +131,10 @@ impl Engine {
                 self.channels.close_channel(now, id);
                 Ok(Value::Unit)
             }
-            Command::SetBufferedAmountLowThreshold(id, bytes) => self
-                .channels
-                .set_low_threshold(id, bytes)
-                .map(|()| Value::Unit),
+            Command::SetBufferedAmountLowThreshold(id, bytes) => {
+                self.channels.set_low_threshold(id, bytes);
+                Ok(Value::Unit)
+            }
             Command::Get(property) => Ok(self.get(property)),
             Command::GetStats => Ok(Value::Stats(Box::new(self.stats(now)))),
             Command::SelectStats(selector) => {

@@ -351,3 +351,26 @@ fn a_partially_reliable_channel_closes_under_fire_and_loss() {
         assert_eq!(pair.ends[1].poll_timeout(), None, "seed {seed}");
     }
 }
+
+#[test]
+fn a_connection_that_closes_still_knows_the_channels_that_lived_then() {
+    let (mut pair, [own, peer]) = Pair::with_channel(PERFECT, |_| {});
+    let waiting = pair.ends[0]
+        .create(pair.now, options("waiting"))
+        .unwrap()
+        .handle;
+    pair.ends[0].close_channel(pair.now, own.id);
+    pair.run(Duration::from_secs(5));
+    assert!(pair.ends[1].get(peer.id).is_none(), "it closed before");
+    for end in 0..2 {
+        pair.ends[end].close();
+        pair.ends[end].close();
+    }
+    let closed = pair.ends[0].get(waiting.id).unwrap();
+    assert_eq!(
+        (closed.label.as_str(), closed.ready_state),
+        ("waiting", ChannelState::Closed)
+    );
+    assert!(pair.ends[0].get(own.id).is_none());
+    assert!(pair.ends[1].get(peer.id).is_none());
+}

@@ -240,7 +240,7 @@ fn a_quiet_channel_does_not_queue_behind_a_busy_one() {
 #[test]
 fn the_buffered_amount_is_given_back_and_its_threshold_told_once() {
     let (mut pair, [own, _]) = Pair::with_channel(PERFECT, |_| {});
-    pair.ends[0].set_low_threshold(own.id, 10_000).unwrap();
+    pair.ends[0].set_low_threshold(own.id, 10_000);
     for _ in 0..100 {
         pair.send(0, &own, DataKind::Binary, &[0; 1_000]);
     }
@@ -249,8 +249,12 @@ fn the_buffered_amount_is_given_back_and_its_threshold_told_once() {
     assert_eq!(own.account.waiting(), 0);
     let low = |event: &&ChannelEvent| matches!(event, ChannelEvent::BufferedAmountLow(_));
     assert_eq!(pair.events[0].iter().filter(low).count(), 1);
-    let unknown = pair.ends[0].set_low_threshold(ChannelId(99), 1);
-    assert_eq!(unknown, Err(Error::Closed));
+    pair.ends[0].close_channel(pair.now, own.id);
+    pair.run(Duration::from_secs(5));
+    pair.events = [vec![], vec![]];
+    pair.ends[0].set_low_threshold(own.id, 1);
+    pair.run(Duration::from_secs(5));
+    assert!(pair.events[0].is_empty(), "of a closed one nothing is told");
 }
 
 #[test]
