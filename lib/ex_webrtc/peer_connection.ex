@@ -660,6 +660,9 @@ defmodule ExWebRTC.PeerConnection do
   @doc """
   Makes a data channel ([W3C](https://www.w3.org/TR/webrtc/#dom-peerconnection-createdatachannel)).
 
+  It waits for an m-line, and closes (`{:data_channel_state_change, ref, :closed}`) where the peer
+  refuses that. One that is made afterwards asks for it again.
+
   Errors: `:invalid_option` for options that do not exist, do not go together or are out of range,
   and for ids in use; `:invalid_state` when the connection is closed.
   """

@@ -312,6 +312,33 @@ defmodule ExWebRTC.ContractTest do
              ] = collect(answerer, &match?({:ice_gathering_state_change, _state}, &1))
     end
 
+    test "of a refused data channel: it is closed, and the next one asks again" do
+      {offerer, answerer} = start()
+      {:ok, _sender} = PeerConnection.add_track(offerer, MediaStreamTrack.new(:audio))
+      {:ok, %{ref: ref}} = PeerConnection.create_data_channel(offerer, "refused")
+      :ok = PeerConnection.set_local_description(offerer)
+      offer = PeerConnection.get_local_description(offerer)
+      :ok = PeerConnection.set_remote_description(answerer, offer)
+      {:ok, answer} = PeerConnection.create_answer(answerer)
+
+      refusal =
+        answer.sdp
+        |> String.replace("m=application 9", "m=application 0")
+        |> String.replace("BUNDLE 0 1", "BUNDLE 0")
+
+      :ok =
+        PeerConnection.set_remote_description(offerer, %{answer | type: :pranswer, sdp: refusal})
+
+      assert %{ready_state: :connecting} = PeerConnection.get_data_channel(offerer, ref)
+      flush(offerer)
+      :ok = PeerConnection.set_remote_description(offerer, %{answer | sdp: refusal})
+      assert_receive {:ex_webrtc, ^offerer, {:data_channel_state_change, ^ref, :closed}}, @timeout
+      assert PeerConnection.get_data_channel(offerer, ref) == nil
+      refute_received {:ex_webrtc, ^offerer, :negotiation_needed}
+      {:ok, _channel} = PeerConnection.create_data_channel(offerer, "another")
+      assert_receive {:ex_webrtc, ^offerer, :negotiation_needed}, @timeout
+    end
+
     test "of a peer that goes: DTLS is closed, and nothing else ends" do
       {offerer, answerer} = start()
       {:ok, _sender} = PeerConnection.add_track(offerer, MediaStreamTrack.new(:audio))

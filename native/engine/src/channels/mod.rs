@@ -342,6 +342,12 @@ impl Channels {
             .retain(|event| matches!(event, ChannelEvent::Sent(..)));
     }
 
+    /// The m-line was refused in the answer, or given up: what was made for it closes. A channel
+    /// that is made from now on waits for another m-line.
+    pub fn refused(&mut self) {
+        self.lose();
+    }
+
     /// DTLS has ended or failed: every channel closes. Those made from now on wait for a DTLS
     /// association that another exchange may begin.
     pub fn transport_ended(&mut self) {

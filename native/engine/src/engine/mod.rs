@@ -416,6 +416,9 @@ impl Engine {
         }
         self.update_candidates_known();
         self.apply_channels(now);
+        if self.negotiation.take_data_refused() {
+            self.channels.refused();
+        }
         self.flush(now, sink);
     }
 

@@ -45,6 +45,9 @@ impl State {
                 self.take_credentials(&created);
                 self.apply_answer(settings, &offer.sdp, &created.sdp, false, &mut effects);
                 self.pending_local = Some(applied(description.sdp_type, text, &created));
+                if description.sdp_type == SdpType::Answer {
+                    self.note_data_refused(&offer.sdp, &created.sdp, false);
+                }
                 self.answered(description.sdp_type, SignalingState::HaveLocalPranswer);
             }
             _ => return Err(Error::InvalidState),
@@ -88,6 +91,9 @@ impl State {
                 };
                 let (remote, _) = self.read_remote(settings, description, Some(&offer.sdp))?;
                 self.apply_answer(settings, &offer.sdp, &remote.sdp, true, &mut effects);
+                if sdp_type == SdpType::Answer {
+                    self.note_data_refused(&offer.sdp, &remote.sdp, true);
+                }
                 self.candidates.take_from(&remote.sdp);
                 self.pending_remote = Some(Arc::new(remote));
                 self.answered(sdp_type, SignalingState::HaveRemotePranswer);
@@ -109,6 +115,22 @@ impl State {
             self.settle();
         } else {
             self.signaling = provisional;
+        }
+    }
+
+    /// Whether a final answer leaves no m-line for data channels where we offered one, or where
+    /// there was one: channels that wait for it would wait for ever.
+    fn note_data_refused(&mut self, offer: &Sdp, answer: &Sdp, we_offered: bool) {
+        let before = self.stable.as_ref();
+        let given_up = before.is_some_and(|checkpoint| checkpoint.exchange.data.is_some());
+        let refused = offer.sections.iter().zip(&answer.sections).any(|(o, a)| {
+            o.media == Media::Application
+                && (a.is_rejected() || o.is_rejected())
+                && (given_up || (we_offered && !o.is_rejected()))
+        });
+        if refused && self.exchange.data.is_none() {
+            self.data_refused = true;
+            self.wants_data = false;
         }
     }
 

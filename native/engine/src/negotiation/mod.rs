@@ -146,6 +146,11 @@ impl Negotiation {
         self.state.candidates.take_unclaimed()
     }
 
+    /// Whether an answer since the last call left no m-line for the data channels there were.
+    pub fn take_data_refused(&mut self) -> bool {
+        std::mem::take(&mut self.state.data_refused)
+    }
+
     /// `addIceCandidate`: checks it against the remote description and adds it there.
     /// `Ok(None)`: end of candidates, or a candidate of an m-line that carries no transport.
     pub fn add_remote_candidate(
@@ -286,7 +291,7 @@ impl Negotiation {
         self.state.stats_subject(selector)
     }
 
-    /// The first data channel makes an m-line wanted.
+    /// The first data channel makes an m-line wanted, as does the first after a refusal.
     pub fn want_data_channels(&mut self) -> Vec<Change> {
         self.state.wants_data = true;
         self.state.update_needed().into_iter().collect()

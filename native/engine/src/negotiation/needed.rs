@@ -24,9 +24,9 @@ impl State {
             return true;
         }
         let local = self.current_local.as_deref();
-        let has_data =
-            || local.is_some_and(|d| d.sdp.sections.iter().any(|s| s.media == Media::Application));
-        if self.wants_data && !has_data() {
+        let mut lines = self.exchange.lines.iter();
+        let has_data = lines.any(|line| line.media == Media::Application && !line.rejected);
+        if self.wants_data && !has_data {
             return true;
         }
         self.transceivers

@@ -80,6 +80,8 @@ struct Draft<'a> {
     extension_ids: ExtensionIds,
     /// Transceivers without an m-line, in the order they were made.
     waiting: VecDeque<&'a Transceiver>,
+    /// Data channels without one.
+    wants_data: bool,
     mids: HashSet<String>,
     next_mid: u64,
 }
@@ -93,10 +95,15 @@ impl<'a> Draft<'a> {
             .filter(|t| t.is_live() && t.association.line.is_none())
             .filter(|t| !t.wanted_codecs(settings).is_empty())
             .collect();
+        let has_data = exchange
+            .lines
+            .iter()
+            .any(|line| line.media == Media::Application && !line.rejected);
         Self {
             state,
             settings,
             credentials,
+            wants_data: state.wants_data && !has_data,
             payload_types: exchange.payload_types.clone(),
             extension_ids: exchange.extension_ids.clone(),
             waiting,
@@ -122,13 +129,7 @@ impl<'a> Draft<'a> {
             sections.push(self.media(transceiver, mid, RTP_PROTOCOL));
             transceivers.push(Some(transceiver.id));
         }
-        let has_data = self
-            .state
-            .exchange
-            .lines
-            .iter()
-            .any(|line| line.media == Media::Application);
-        if self.state.wants_data && !has_data {
+        if self.wants_data {
             let mid = self.fresh_mid();
             sections.push(self.data(mid, DATA_PROTOCOL));
             transceivers.push(None);
@@ -158,6 +159,11 @@ impl<'a> Draft<'a> {
                     .stable_lines()
                     .get(index)
                     .is_some_and(|l| l.rejected);
+                if settled && line.media == Media::Application && self.wants_data {
+                    self.wants_data = false;
+                    let mid = self.fresh_mid();
+                    return (self.data(mid, DATA_PROTOCOL), None);
+                }
                 let newcomer = if settled {
                     self.waiting.pop_front()
                 } else {

@@ -36,8 +36,10 @@ pub(super) struct State {
     pub next_credentials: Option<IceCredentials>,
     /// User name fragments in `[[LocalIceCredentialsToReplace]]`.
     pub ufrags_to_replace: Vec<String>,
-    /// A data channel was created.
+    /// A data channel was created, and its m-line not refused since.
     pub wants_data: bool,
+    /// It was refused, which nobody has been told of yet.
+    pub data_refused: bool,
     /// `[[NegotiationNeeded]]`
     pub needed: bool,
     pub candidates: Candidates,
@@ -172,6 +174,7 @@ impl State {
             next_credentials: None,
             ufrags_to_replace: Vec::new(),
             wants_data: false,
+            data_refused: false,
             needed: false,
             candidates: Candidates::default(),
             origin: Origin {

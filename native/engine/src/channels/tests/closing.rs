@@ -374,3 +374,30 @@ fn a_connection_that_closes_still_knows_the_channels_that_lived_then() {
     assert!(pair.ends[0].get(own.id).is_none());
     assert!(pair.ends[1].get(peer.id).is_none());
 }
+
+#[test]
+fn a_refused_m_line_closes_what_waits_for_it_and_what_is_made_later_waits_for_another() {
+    let mut pair = Pair::new(PERFECT);
+    let early = pair.ends[0]
+        .create(pair.now, options("early"))
+        .unwrap()
+        .handle;
+    pair.ends[0].refused();
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.states(0, &early), [ChannelState::Closed]);
+    assert!(pair.ends[0].get(early.id).is_none());
+    let late = pair.ends[0]
+        .create(pair.now, options("late"))
+        .unwrap()
+        .handle;
+    pair.ends[0].apply(pair.now, None, Some(DtlsRole::Client));
+    assert_eq!(
+        pair.ends[0].get(late.id).map(|info| info.ready_state),
+        Some(ChannelState::Connecting)
+    );
+    for (end, role) in [(0, DtlsRole::Client), (1, DtlsRole::Server)] {
+        pair.ends[end].apply(pair.now, Some(&plan()), Some(role));
+    }
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.states(0, &late), [ChannelState::Open]);
+}

@@ -2,7 +2,7 @@
 
 use super::support::*;
 use crate::negotiation::Change;
-use crate::w3c::{Direction, Kind, SignalingState};
+use crate::w3c::{Direction, Kind, SdpType, SignalingState};
 
 #[test]
 fn a_stopped_m_line_is_used_again_with_a_new_mid() {
@@ -137,6 +137,62 @@ fn refused_data_channels_are_not_asked_for_again() {
     a.set_remote(answer).unwrap();
     assert_eq!(a.data_plan(), None);
     assert!(!a.negotiation_needed());
+}
+
+#[test]
+fn a_channel_made_after_a_refusal_asks_for_the_m_line_again_which_is_used_anew() {
+    let (mut a, mut b) = (peer(), peer());
+    a.want_data_channels();
+    a.add_track(track(1, Kind::Audio)).unwrap();
+    a.set_local(None).unwrap();
+    b.set_remote(a.pending_local_description().unwrap())
+        .unwrap();
+    let mut answer = b.create_answer().unwrap();
+    b.set_local(None).unwrap();
+    answer.sdp = answer
+        .sdp
+        .replace("m=application 9", "m=application 0")
+        .replace("BUNDLE 0 1", "BUNDLE 0");
+    let provisional = description(SdpType::Pranswer, &answer.sdp);
+    a.set_remote(provisional).unwrap();
+    assert!(!a.take_data_refused(), "the last word is not spoken");
+    a.set_remote(answer).unwrap();
+    assert!(a.take_data_refused());
+    assert!(!a.take_data_refused(), "told once");
+    assert_eq!(a.want_data_channels(), [Change::NegotiationNeeded]);
+    a.add_track(track(2, Kind::Video)).unwrap();
+    let offer = a.create_offer(false).unwrap();
+    let kinds: Vec<_> = lines(&offer.sdp, "m=")
+        .iter()
+        .map(|l| l.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(kinds, ["m=audio", "m=application", "m=video"]);
+    assert_eq!(
+        lines(&offer.sdp, "a=mid:"),
+        ["a=mid:0", "a=mid:2", "a=mid:3"]
+    );
+    let mut b = peer();
+    finish(&mut a, &mut b, offer);
+    assert!(a.data_plan().is_some() && b.data_plan().is_some());
+    assert!(!a.take_data_refused() && !a.negotiation_needed());
+}
+
+#[test]
+fn an_m_line_for_data_that_was_in_use_and_is_given_up_closes_the_channels() {
+    let (mut a, mut b) = (peer(), peer());
+    a.want_data_channels();
+    a.add_track(track(1, Kind::Audio)).unwrap();
+    exchange(&mut a, &mut b);
+    let mut offer = a.create_offer(false).unwrap();
+    offer.sdp = offer
+        .sdp
+        .replace("m=application 9", "m=application 0")
+        .replace("BUNDLE 0 1", "BUNDLE 0");
+    b.set_remote(offer).unwrap();
+    assert!(!b.take_data_refused());
+    b.set_local(None).unwrap();
+    assert!(b.take_data_refused());
+    assert_eq!(b.data_plan(), None);
 }
 
 #[test]
