@@ -263,7 +263,8 @@ defmodule ExWebRTC.PeerConnection do
   ([W3C](https://www.w3.org/TR/webrtc/#dom-peerconnection-setremotedescription)).
 
   An offer that comes while there is a local one takes the local one back: with "perfect
-  negotiation" no code is needed for glare.
+  negotiation" no code is needed for glare. The signaling state is then told twice, as with the W3C:
+  `:stable`, and `:have_remote_offer`.
 
   Errors, after any of which the connection is as it was: `:invalid_state`, `:invalid_sdp_syntax`,
   `:empty_sdp`, `:missing_mid`, `:duplicated_mid`, `:missing_bundle_group`,

@@ -312,6 +312,25 @@ defmodule ExWebRTC.ContractTest do
              ] = collect(answerer, &match?({:ice_gathering_state_change, _state}, &1))
     end
 
+    test "of an offer against one of ours: the rollback, then the tracks, then the state" do
+      {polite, rude} = start()
+
+      for pc <- [polite, rude] do
+        {:ok, _sender} = PeerConnection.add_track(pc, MediaStreamTrack.new(:audio))
+        :ok = PeerConnection.set_local_description(pc)
+      end
+
+      flush(polite)
+      offer = PeerConnection.get_local_description(rude)
+      :ok = PeerConnection.set_remote_description(polite, offer)
+
+      assert [
+               {:signaling_state_change, :stable},
+               {:track, %MediaStreamTrack{kind: :audio}},
+               {:signaling_state_change, :have_remote_offer}
+             ] = received(polite)
+    end
+
     test "of a refused data channel: it is closed, and the next one asks again" do
       {offerer, answerer} = start()
       {:ok, _sender} = PeerConnection.add_track(offerer, MediaStreamTrack.new(:audio))
@@ -378,6 +397,16 @@ defmodule ExWebRTC.ContractTest do
         if is_tuple(message) and wanted?.(message), do: [message | rest], else: rest
     after
       @timeout -> flunk("no more messages")
+    end
+  end
+
+  defp received(pc) do
+    receive do
+      {:ex_webrtc, ^pc, {:ice_candidate, _candidate}} -> received(pc)
+      {:ex_webrtc, ^pc, {:ice_gathering_state_change, _state}} -> received(pc)
+      {:ex_webrtc, ^pc, message} -> [message | received(pc)]
+    after
+      0 -> []
     end
   end
 

@@ -62,6 +62,7 @@ impl State {
         description: SessionDescription,
     ) -> Result<Vec<Change>, Error> {
         let before = self.signaling;
+        let mut taken_back = Vec::new();
         let mut effects = Effects::default();
         match (description.sdp_type, before) {
             (SdpType::Rollback, SignalingState::HaveRemoteOffer) => self.roll_back(&mut effects),
@@ -73,6 +74,13 @@ impl State {
             ) => {
                 // An offer in the place of a pending one, ours or theirs, first takes that back.
                 self.roll_back(&mut effects);
+                // Ours is a description of its own in the W3C's `setRemoteDescription`: the state
+                // is told to be stable. Whether negotiation is needed is asked when the whole is
+                // done, and so not here.
+                if before == SignalingState::HaveLocalOffer {
+                    taken_back = std::mem::take(&mut effects).into_changes();
+                    taken_back.push(Change::SignalingState(self.signaling));
+                }
                 let (remote, made) = self.read_remote(settings, description, None)?;
                 validate::check_offer_continues(&remote.sdp, &self.exchange.lines)?;
                 self.leave_stable();
@@ -100,7 +108,8 @@ impl State {
             }
             _ => return Err(Error::InvalidState),
         }
-        Ok(self.changes(before, effects))
+        taken_back.extend(self.changes(before, effects));
+        Ok(taken_back)
     }
 
     fn implicit_type(&self) -> SdpType {

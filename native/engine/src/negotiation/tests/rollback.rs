@@ -96,7 +96,12 @@ fn glare(polite: &mut Negotiation, rude: &mut Negotiation) {
         .iter()
         .filter(|c| matches!(c, Change::SignalingState(_)))
         .collect();
-    assert_eq!(states, [&signaling(SignalingState::HaveRemoteOffer)]);
+    let rolled_back = signaling(SignalingState::Stable);
+    assert_eq!(
+        states,
+        [&rolled_back, &signaling(SignalingState::HaveRemoteOffer)]
+    );
+    assert!(!changes.contains(&Change::NegotiationNeeded));
     polite.set_local(None).unwrap();
     rude.set_remote(polite.current_local_description().unwrap())
         .unwrap();
@@ -131,6 +136,37 @@ fn glare_resolves_by_implicit_rollback_and_loses_nothing() {
         .collect();
     assert_eq!(sent, [TrackId(1), TrackId(2)]);
     assert!(!a.negotiation_needed() && !b.negotiation_needed());
+}
+
+#[test]
+fn an_offer_against_ours_tells_of_the_rollback_then_of_its_tracks_then_of_its_state() {
+    let (mut a, mut b) = (peer(), peer());
+    a.add_track(track(1, Kind::Audio)).unwrap();
+    exchange(&mut a, &mut b);
+    b.add_track(track(2, Kind::Video)).unwrap();
+    a.set_local(None).unwrap();
+    b.set_local(None).unwrap();
+    let offer = b.pending_local_description().unwrap();
+    let changes = a.set_remote(offer.clone()).unwrap();
+    let [first, Change::Track(video), last] = changes.as_slice() else {
+        panic!("{changes:?}");
+    };
+    assert_eq!(*first, signaling(SignalingState::Stable));
+    assert_eq!(video.kind, Kind::Video);
+    assert_eq!(*last, signaling(SignalingState::HaveRemoteOffer));
+    // Another one in its place is no change of state.
+    assert_eq!(
+        announced(&a.set_remote(offer.clone()).unwrap()).len(),
+        1,
+        "its track is another one"
+    );
+    // One that is refused takes nothing back.
+    a.set_remote(rollback()).unwrap();
+    a.set_local(None).unwrap();
+    let before = format!("{a:?}");
+    let broken = offer.sdp.replace("a=ice-ufrag", "a=x");
+    assert!(a.set_remote(description(SdpType::Offer, &broken)).is_err());
+    assert_eq!(format!("{a:?}"), before);
 }
 
 #[test]
