@@ -495,7 +495,9 @@ defmodule ExWebRTC.PeerConnection do
   def remove_track(pc, sender_id), do: Client.request(pc, {:remove_track, sender_id})
 
   @doc """
-  Chooses which of the negotiated codecs packets are sent with.
+  Chooses which of the negotiated codecs packets are sent with: an entry of the transceiver's `codecs`
+  or of the configuration. What counts is what the codec is; the payload type, which the peer may have
+  numbered its own way, only tells two of the same apart.
 
   Errors: `:invalid_sender_id`, `:invalid_codec` for one that was not negotiated,
   `:invalid_transceiver_direction`, `:invalid_state`.

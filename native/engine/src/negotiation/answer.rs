@@ -197,10 +197,7 @@ fn answer_codecs(
 ) -> Option<Vec<Codec>> {
     let wanted = transceiver.wanted_codecs(settings);
     let accept = |theirs: &Codec| {
-        wanted
-            .iter()
-            .find(|ours| codecs::matches(ours, theirs))
-            .map(|o| codecs::answer(o, theirs))
+        codecs::configured(wanted, theirs).map(|ours| codecs::answer(ours, theirs))
     };
     let theirs = || offered.codecs.iter().filter(|codec| !codecs::is_rtx(codec));
     let accepted: Vec<Codec> = if transceiver.preferences.is_empty() {
@@ -210,7 +207,7 @@ fn answer_codecs(
             .iter()
             .flat_map(|ours| {
                 theirs()
-                    .filter(|t| codecs::matches(ours, t))
+                    .filter(|t| codecs::accepts(ours, t))
                     .filter_map(accept)
             })
             .collect()

@@ -98,6 +98,46 @@ pub(crate) fn matches(a: &Codec, b: &Codec) -> bool {
     }
 }
 
+/// Whether nothing is said of the format.
+fn is_silent(codec: &Codec) -> bool {
+    let fmtp = codec.fmtp.as_deref();
+    fmtp.is_none_or(|fmtp| fmtp.trim().is_empty())
+}
+
+/// Whether `theirs` is what the configured codec `ours` stands for. H.264 that was configured
+/// without a word of its format stands for both packetization modes: the application said nothing
+/// against either, and an answer repeats the offer's.
+pub(super) fn accepts(ours: &Codec, theirs: &Codec) -> bool {
+    if !is_silent(ours) || name(ours) != "h264" {
+        return matches(ours, theirs);
+    }
+    let mode = number(theirs, "packetization-mode", 0);
+    let said = Codec {
+        fmtp: Some(format!("packetization-mode={mode}")),
+        ..ours.clone()
+    };
+    mode <= 1 && matches(&said, theirs)
+}
+
+/// The configured codec that `theirs` is: one that says so, else one that stands for it.
+pub(super) fn configured<'a>(ours: &'a [Codec], theirs: &Codec) -> Option<&'a Codec> {
+    let said = ours.iter().find(|codec| matches(codec, theirs));
+    said.or_else(|| ours.iter().find(|codec| accepts(codec, theirs)))
+}
+
+/// The codec of `list` that the configured `ours` is: the same, else one that it stands for.
+pub(super) fn counterpart<'a>(list: &'a [Codec], ours: &Codec) -> Option<&'a Codec> {
+    find(list, ours).or_else(|| list.iter().find(|codec| accepts(ours, codec)))
+}
+
+/// The codec of `list` that means `codec`: the one with its payload type, else any.
+pub(super) fn find<'a>(list: &'a [Codec], codec: &Codec) -> Option<&'a Codec> {
+    let same = || list.iter().filter(|c| matches(c, codec));
+    same()
+        .find(|c| c.payload_type == codec.payload_type)
+        .or_else(|| same().next())
+}
+
 /// The H.264 profiles that `profile-level-id` tells apart (RFC 6184 section 8.1, table 5).
 #[derive(Debug, PartialEq, Eq)]
 enum H264Profile {
@@ -109,19 +149,23 @@ enum H264Profile {
     Other(u8, u8),
 }
 
-/// `profile_idc`, `profile-iop` and `level_idc`; the default is baseline at level 1.
-fn profile_level_id(codec: &Codec) -> [u8; 3] {
-    let number = parameter(codec, "profile-level-id")
-        .filter(|text| text.len() == 6)
-        .and_then(|text| u32::from_str_radix(text, 16).ok())
-        .unwrap_or(0x42_00_0a);
-    let [_, profile, constraints, level] = number.to_be_bytes();
-    [profile, constraints, level]
+/// `profile_idc`, `profile-iop` and `level_idc`. RFC 6184 section 8.1 has baseline at level 1 for
+/// who says none; libwebrtc, and so every peer that talks to browsers, means constrained baseline
+/// at level 3.1.
+fn profile_level_id(codec: &Codec) -> Option<[u8; 3]> {
+    let Some(text) = parameter(codec, "profile-level-id") else {
+        return Some([0x42, 0xe0, 0x1f]);
+    };
+    let number = u32::from_str_radix(text, 16).ok();
+    let sound = text.len() == 6 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let [_, profile, constraints, level] = number.filter(|_| sound)?.to_be_bytes();
+    Some([profile, constraints, level])
 }
 
-fn h264_profile(codec: &Codec) -> H264Profile {
-    let [profile, constraints, _] = profile_level_id(codec);
-    match profile {
+/// `None` for what nobody can read, which is nobody's profile.
+fn h264_profile(codec: &Codec) -> Option<H264Profile> {
+    let [profile, constraints, _] = profile_level_id(codec)?;
+    Some(match profile {
         0x42 if constraints & 0x40 != 0 => H264Profile::ConstrainedBaseline,
         0x42 => H264Profile::Baseline,
         0x4d if constraints & 0x80 != 0 => H264Profile::ConstrainedBaseline,
@@ -131,7 +175,7 @@ fn h264_profile(codec: &Codec) -> H264Profile {
         0x64 if constraints & 0x0c == 0x0c => H264Profile::ConstrainedHigh,
         0x64 => H264Profile::High,
         _ => H264Profile::Other(profile, constraints),
-    }
+    })
 }
 
 /// What our answer says of `offered`, which matches our `ours`: their payload type and name, our
@@ -154,33 +198,40 @@ pub(super) fn common_feedback(first: &Codec, second: &Codec) -> Vec<String> {
 }
 
 fn answer_fmtp(ours: &Codec, offered: &Codec) -> Option<String> {
-    let Some(fmtp) = &ours.fmtp else {
+    let Some(fmtp) = ours.fmtp.as_deref().filter(|_| !is_silent(ours)) else {
         return offered.fmtp.clone();
     };
     if name(ours) != "h264" {
-        return Some(fmtp.clone());
+        return Some(fmtp.to_owned());
     }
     // The profile is the offer's own spelling; without asymmetry on both sides the level is the
     // lower one (RFC 6184 section 8.2.2).
-    let [profile, constraints, their_level] = profile_level_id(offered);
-    let [_, _, our_level] = profile_level_id(ours);
+    let [profile, constraints, their_level] = profile_level_id(offered)?;
+    let [_, _, our_level] = profile_level_id(ours)?;
     let asymmetric = |c| number(c, "level-asymmetry-allowed", 0) == 1;
     let level = if asymmetric(ours) && asymmetric(offered) {
         our_level
     } else {
         our_level.min(their_level)
     };
-    let parts: Vec<String> = fmtp
+    let said = format!("{profile:02x}{constraints:02x}{level:02x}");
+    let mut parts: Vec<String> = fmtp
         .split(';')
         .map(str::trim)
         .filter(|part| !part.is_empty())
         .map(|part| match part.split_once('=') {
             Some((key, _)) if key.trim().eq_ignore_ascii_case("profile-level-id") => {
-                format!("{}={profile:02x}{constraints:02x}{level:02x}", key.trim())
+                format!("{}={said}", key.trim())
             }
             _ => part.to_owned(),
         })
         .collect();
+    // Ours by default, theirs by name.
+    if parameter(ours, "profile-level-id").is_none()
+        && parameter(offered, "profile-level-id").is_some()
+    {
+        parts.push(format!("profile-level-id={said}"));
+    }
     Some(parts.join(";"))
 }
 

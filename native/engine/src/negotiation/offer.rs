@@ -246,7 +246,7 @@ impl<'a> Draft<'a> {
         for codec in wanted {
             let known: Vec<&Codec> = before
                 .iter()
-                .filter(|b| codecs::matches(b, codec))
+                .filter(|b| codecs::accepts(codec, b))
                 .collect();
             if known.is_empty() {
                 if let Some(payload_type) = self.payload_types.assign(codec) {

@@ -38,7 +38,7 @@ pub(super) fn negotiate(
     let send_codecs = counterparts(in_answer, &theirs)
         .into_iter()
         .map(|codec| {
-            let ours = find(&ours, &codec);
+            let ours = codecs::find(&ours, &codec);
             let feedback = ours.map_or_else(Vec::new, |o| codecs::common_feedback(&codec, o));
             Codec { feedback, ..codec }
         })
@@ -82,19 +82,11 @@ fn rids_of(layers: &super::sdp::Layers) -> Vec<Rid> {
         .collect()
 }
 
-/// The codec of `list` that means `codec`: the one with its payload type, else any.
-fn find<'a>(list: &'a [Codec], codec: &Codec) -> Option<&'a Codec> {
-    let same = || list.iter().filter(|c| codecs::matches(c, codec));
-    same()
-        .find(|c| c.payload_type == codec.payload_type)
-        .or_else(|| same().next())
-}
-
 /// The entries of `list` that mean the codecs of `order`, in its order, each once.
 fn counterparts(order: &[Codec], list: &[Codec]) -> Vec<Codec> {
     let mut result: Vec<Codec> = Vec::with_capacity(order.len());
     for codec in order {
-        if let Some(found) = find(list, codec)
+        if let Some(found) = codecs::find(list, codec)
             && !result
                 .iter()
                 .any(|known| known.payload_type == found.payload_type)
@@ -338,18 +330,18 @@ impl State {
         settings: &Settings,
     ) -> (Vec<Codec>, Vec<Codec>, Vec<(u8, String)>) {
         let codecs = |kind| {
-            let in_use: Vec<&Codec> = self
+            let in_use: Vec<Codec> = self
                 .transceivers
                 .iter()
                 .filter(|t| t.kind == kind)
                 .filter_map(|t| t.association.negotiated.as_ref())
-                .flat_map(|n| &n.receive_codecs)
+                .flat_map(|n| n.receive_codecs.iter().cloned())
                 .collect();
             let configured = settings.codecs(kind).iter();
             configured
                 .map(|codec| {
-                    let found = in_use.iter().find(|used| codecs::matches(used, codec));
-                    found.map_or_else(|| codec.clone(), |used| (*used).clone())
+                    let found = codecs::counterpart(&in_use, codec);
+                    found.unwrap_or(codec).clone()
                 })
                 .collect()
         };

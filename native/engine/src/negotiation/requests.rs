@@ -174,11 +174,8 @@ impl State {
             return Err(Error::InvalidTransceiverDirection);
         }
         let negotiated = transceiver.association.negotiated.as_ref();
-        let chosen = negotiated.and_then(|n| {
-            n.send_codecs
-                .iter()
-                .find(|c| c.payload_type == codec.payload_type && codecs::matches(c, codec))
-        });
+        // The peer may have numbered what the configuration calls this its own way.
+        let chosen = negotiated.and_then(|n| codecs::counterpart(&n.send_codecs, codec));
         transceiver.sender.codec = Some(chosen.ok_or(Error::InvalidCodec)?.clone());
         Ok(())
     }
@@ -220,9 +217,7 @@ impl State {
         let supported = settings.codecs(transceiver.kind);
         let mut chosen: Vec<Codec> = Vec::new();
         for wanted in preferences.iter().filter(|codec| !codecs::is_rtx(codec)) {
-            let ours = supported
-                .iter()
-                .find(|codec| codecs::matches(codec, wanted));
+            let ours = codecs::configured(supported, wanted);
             let ours = ours.ok_or(Error::InvalidModification)?;
             if !chosen.contains(ours) {
                 chosen.push(ours.clone());

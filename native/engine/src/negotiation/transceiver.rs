@@ -274,16 +274,8 @@ impl Transceiver {
     /// The codec in use for sending.
     pub fn send_codec(&self) -> Option<&Codec> {
         let negotiated = &self.association.negotiated.as_ref()?.send_codecs;
-        let chosen = self.sender.codec.as_ref().and_then(|chosen| {
-            let same = || {
-                negotiated
-                    .iter()
-                    .filter(|codec| codecs::matches(codec, chosen))
-            };
-            same()
-                .find(|codec| codec.payload_type == chosen.payload_type)
-                .or_else(|| same().next())
-        });
+        let chosen = self.sender.codec.as_ref();
+        let chosen = chosen.and_then(|chosen| codecs::find(negotiated, chosen));
         // Tones come between packets of a codec, not instead of it.
         let media = || negotiated.iter().find(|c| !codecs::is_telephone_event(c));
         chosen.or_else(media).or_else(|| negotiated.first())

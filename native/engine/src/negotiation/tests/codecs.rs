@@ -1,6 +1,7 @@
 //! Which codecs are the same, and which payload types they get.
 
 use super::support::*;
+use crate::error::Error;
 use crate::negotiation::Negotiation;
 use crate::negotiation::codecs::{PayloadTypes, answer, matches};
 use crate::w3c::{Codec, Direction, Kind};
@@ -28,6 +29,15 @@ fn parameters_that_must_agree_tell_codecs_apart() {
         (
             video("H264", "profile-level-id=42e01f"),
             video("H264", "packetization-mode=0;profile-level-id=4d801f"),
+        ),
+        // Who says no profile means what libwebrtc does.
+        (
+            video("H264", "profile-level-id=42e01f"),
+            codec(96, "video/H264", 90_000, None),
+        ),
+        (
+            video("H264", "packetization-mode=1;profile-level-id=42e01f"),
+            video("H264", "packetization-mode=1"),
         ),
         (
             video("AV1", "level-idx=5;profile=0;tier=0"),
@@ -59,6 +69,15 @@ fn parameters_that_must_agree_tell_codecs_apart() {
             video("H264", "profile-level-id=42e01f"),
             video("H264", "profile-level-id=640c1f"),
         ),
+        (
+            video("H264", "packetization-mode=1"),
+            codec(96, "video/H264", 90_000, None),
+        ),
+        (
+            video("H264", "profile-level-id=42e01f"),
+            video("H264", "profile-level-id=+42e01"),
+        ),
+        (video("H264", ""), video("H264", "profile-level-id=42001f")),
         (video("H265", "profile-id=1"), video("H265", "profile-id=2")),
         (video("AV1", "profile=0"), video("AV1", "profile=1")),
         (
@@ -95,6 +114,137 @@ fn an_h264_answer_has_the_lower_level_unless_both_allow_asymmetry() {
             "profile-level-id=42e00b"
         ),
         "level-asymmetry-allowed=1;profile-level-id=42e00b"
+    );
+}
+
+#[test]
+fn an_h264_answer_names_the_profile_where_one_side_did() {
+    let said = |ours: &str, theirs: &str| {
+        answer(&video("H264", ours), &video("H264", theirs))
+            .fmtp
+            .unwrap()
+    };
+    assert_eq!(
+        said(
+            "packetization-mode=1",
+            "packetization-mode=1;profile-level-id=42e00b"
+        ),
+        "packetization-mode=1;profile-level-id=42e00b"
+    );
+    assert_eq!(
+        said("profile-level-id=42e01f", ""),
+        "profile-level-id=42e01f"
+    );
+    assert_eq!(
+        said("packetization-mode=1", "packetization-mode=1"),
+        "packetization-mode=1"
+    );
+}
+
+/// The codecs of the video m-line that `b` answers to an offer of H264 with these formats.
+fn answered(ours: Vec<Codec>, formats: &[&str]) -> Vec<(u8, Option<String>)> {
+    let offered = formats.iter().zip(100..).map(|(fmtp, payload_type)| {
+        let h264 = codec(payload_type, "video/H264", 90_000, None);
+        match *fmtp {
+            "" => h264,
+            fmtp => with_fmtp(h264, fmtp),
+        }
+    });
+    let (mut a, mut b) = (with_video(offered.collect()), with_video(ours));
+    a.add_track(track(1, Kind::Video)).unwrap();
+    b.add_track(track(2, Kind::Video)).unwrap();
+    a.set_local(None).unwrap();
+    b.set_remote(a.pending_local_description().unwrap())
+        .unwrap();
+    b.set_local(None).unwrap();
+    // A refused m-line takes its transceiver with it.
+    let transceivers = b.transceivers();
+    let codecs = transceivers.iter().flat_map(|t| t.codecs.clone());
+    codecs.map(|c| (c.payload_type, c.fmtp)).collect()
+}
+
+#[test]
+fn h264_configured_without_a_format_takes_both_packetization_modes_as_they_were_offered() {
+    let silent = || vec![codec(96, "video/H264", 90_000, None)];
+    let both = [
+        "packetization-mode=1;profile-level-id=42e01f",
+        "packetization-mode=0;profile-level-id=42e01f",
+    ];
+    let repeated = [
+        (100, Some(both[0].to_owned())),
+        (101, Some(both[1].to_owned())),
+    ];
+    assert_eq!(answered(silent(), &both), repeated);
+    assert_eq!(answered(silent(), &[""]), [(100, None)]);
+    assert_eq!(
+        answered(silent(), &["packetization-mode=2;profile-level-id=42e01f"]),
+        []
+    );
+    assert_eq!(answered(silent(), &["profile-level-id=640c1f"]), []);
+}
+
+#[test]
+fn h264_offered_without_a_profile_is_the_default_configurations() {
+    let defaults = || config().video_codecs;
+    let fmtp = |mode| {
+        Some(format!(
+            "level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id=42e01f"
+        ))
+    };
+    assert_eq!(answered(defaults(), &[""]), [(100, fmtp(0))]);
+    assert_eq!(
+        answered(defaults(), &["packetization-mode=1"]),
+        [(100, fmtp(1))]
+    );
+}
+
+#[test]
+fn what_was_agreed_on_for_h264_without_a_format_stays_in_the_next_offer_and_can_be_chosen() {
+    let mode_1 = "packetization-mode=1;profile-level-id=42e01f";
+    let theirs = with_fmtp(codec(99, "video/H264", 90_000, None), mode_1);
+    let silent = codec(96, "video/H264", 90_000, None);
+    let (mut a, mut b) = (with_video(vec![theirs]), with_video(vec![silent.clone()]));
+    a.add_track(track(1, Kind::Video)).unwrap();
+    let sender = b.add_track(track(2, Kind::Video)).unwrap().0;
+    exchange(&mut a, &mut b);
+    assert_eq!(b.negotiated_configuration().1[0].payload_type, 99);
+    b.set_sender_codec(sender.id, silent).unwrap();
+    exchange(&mut b, &mut a);
+    let send = |side: &Negotiation| {
+        let plan = side.media_plan();
+        plan.sections[0].send.as_ref().unwrap().codec.clone()
+    };
+    for side in [&a, &b] {
+        assert_eq!(
+            (send(side).payload_type, send(side).fmtp.as_deref()),
+            (99, Some(mode_1))
+        );
+    }
+}
+
+#[test]
+fn a_codec_is_chosen_by_what_it_is_under_whatever_payload_type_the_peer_gave_it() {
+    let renumbered =
+        |payload_type, name: &str| codec(payload_type, &format!("video/{name}"), 90_000, None);
+    // What 96 means here is VP9 to the peer.
+    let (mut a, mut b) = (
+        with_video(vec![renumbered(96, "VP9"), renumbered(97, "VP8")]),
+        with_video(vec![renumbered(96, "VP8"), renumbered(98, "VP9")]),
+    );
+    a.add_track(track(1, Kind::Video)).unwrap();
+    let sender = b.add_track(track(2, Kind::Video)).unwrap().0;
+    exchange(&mut a, &mut b);
+    let chosen = |b: &Negotiation| b.transceivers()[0].sender.codec.clone().unwrap();
+    assert_eq!(chosen(&b).mime_type, "video/VP9");
+    b.set_sender_codec(sender.id, renumbered(96, "VP8"))
+        .unwrap();
+    assert_eq!(
+        (chosen(&b).payload_type, chosen(&b).mime_type.as_str()),
+        (97, "video/VP8")
+    );
+    assert_eq!(
+        b.set_sender_codec(sender.id, renumbered(96, "AV1")),
+        Err(Error::InvalidCodec)
     );
 }
 

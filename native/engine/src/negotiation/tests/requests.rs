@@ -99,7 +99,7 @@ fn a_sender_uses_the_negotiated_codec_it_was_told() {
             .payload_type,
         98
     );
-    let strange = codec(98, "video/VP8", 90_000, None);
+    let strange = codec(98, "video/VP9", 90_000, None);
     assert_eq!(
         a.set_sender_codec(sender, strange),
         Err(Error::InvalidCodec)
