@@ -35,6 +35,9 @@ pub(super) fn check(
         return Err(Error::EmptySdp);
     }
     let made = check_mids(sdp, strict, known)?;
+    if !strict {
+        forget_empty_groups(sdp, sdp_type, &made);
+    }
     check_bundle(sdp, sdp_type, strict)?;
     check_data(sdp)?;
     let subjects = subjects(sdp, strict);
@@ -92,6 +95,20 @@ fn check_mids(sdp: &mut Sdp, strict: bool, known: &[Line]) -> Result<Vec<bool>, 
         }
     }
     Ok(made)
+}
+
+/// A group that has no member is none. Nor is one in an offer that names what no `a=mid` does,
+/// where m-lines lack theirs: an answer may show neither names that the offer lacks (RFC 9143
+/// section 7.3) nor m-lines accepted outside of the group.
+fn forget_empty_groups(sdp: &mut Sdp, sdp_type: SdpType, made: &[bool]) {
+    let lacking = sdp_type == SdpType::Offer && made.contains(&true);
+    let named = sdp.sections.iter().zip(made).filter(|(_, made)| !**made);
+    let named: HashSet<&str> = named.map(|(section, _)| section.mid()).collect();
+    let is_sound = |group: &Vec<String>| {
+        !group.is_empty() && (!lacking || group.iter().all(|mid| named.contains(mid.as_str())))
+    };
+    let groups = std::mem::take(&mut sdp.bundle_groups);
+    sdp.bundle_groups = groups.into_iter().filter(is_sound).collect();
 }
 
 fn check_bundle(sdp: &Sdp, sdp_type: SdpType, strict: bool) -> Result<(), Error> {

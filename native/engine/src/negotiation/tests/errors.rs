@@ -175,6 +175,88 @@ fn m_lines_without_mid_get_one_that_the_answer_does_not_show() {
     assert_eq!(b.transceivers().len(), 1);
 }
 
+#[test]
+fn a_group_in_an_offer_without_mids_names_nothing() {
+    for group in [
+        "a=group:BUNDLE 0 1 2",
+        "a=group:BUNDLE a b c",
+        "a=group:BUNDLE",
+    ] {
+        let mut a = peer();
+        a.add_track(track(1, Kind::Audio)).unwrap();
+        a.add_track(track(2, Kind::Video)).unwrap();
+        a.want_data_channels();
+        a.set_local(None).unwrap();
+        let whole = a.pending_local_description().unwrap().sdp;
+        let text = last(&without(&whole, "a=mid"), "a=group", group);
+        let mut b = peer();
+        assert_eq!(refused(&mut b, &text), None, "{group}");
+        b.set_local(None).unwrap();
+        let answer = b.current_local_description().unwrap().sdp;
+        assert!(!answer.contains("a=group") && !answer.contains("a=mid"));
+        let m_lines: Vec<_> = lines(&answer, "m=")
+            .iter()
+            .map(|l| l.split(' ').nth(1).unwrap())
+            .collect();
+        assert_eq!(m_lines, ["9", "0", "0"]);
+        // Who made the offer can use that, and so can who offers again.
+        a.set_remote(description(SdpType::Answer, &answer)).unwrap();
+        assert_eq!(a.media_plan().sections.len(), 1);
+        assert_eq!(refused(&mut b, &text), None);
+        let expected = Some(Error::MissingMid);
+        assert_eq!(refused(&mut strict(), &text), expected);
+    }
+}
+
+#[test]
+fn a_group_without_members_is_no_group() {
+    let text = last(&offer(), "a=group", "a=group:BUNDLE");
+    let mut b = peer();
+    assert_eq!(refused(&mut b, &text), None);
+    b.set_local(None).unwrap();
+    assert_eq!(b.media_plan().sections.len(), 1);
+    assert!(
+        !b.current_local_description()
+            .unwrap()
+            .sdp
+            .contains("a=group")
+    );
+    assert_eq!(
+        refused(&mut strict(), &text),
+        Some(Error::NonExhaustiveBundleGroup)
+    );
+}
+
+#[test]
+fn a_group_names_no_m_line_whose_mid_was_made_beside_others_that_have_one() {
+    // The data channels' m-line is without a name.
+    let text = last(&offer(), "a=mid:2", "a=x");
+    for (group, accepted) in [("0 1 2", ["9", "0", "0"]), ("0 1", ["9", "9", "0"])] {
+        let mut b = peer();
+        let text = text.replace("BUNDLE 0 1 2", &format!("BUNDLE {group}"));
+        assert_eq!(refused(&mut b, &text), None);
+        b.set_local(None).unwrap();
+        let answer = b.current_local_description().unwrap().sdp;
+        let ports: Vec<_> = lines(&answer, "m=")
+            .iter()
+            .map(|l| l.split(' ').nth(1).unwrap())
+            .collect();
+        assert_eq!(ports, accepted);
+        assert_eq!(answer.contains("a=group:BUNDLE 0 1\r\n"), group == "0 1");
+    }
+    // Where every m-line has a name a group that names another one is a mistake.
+    let text = offer().replace("BUNDLE 0 1 2", "BUNDLE 0 1 2 3");
+    assert_eq!(refused(&mut peer(), &text), Some(Error::InvalidBundleGroup));
+}
+
+#[test]
+fn an_answer_that_lost_its_mids_but_not_its_group_is_taken() {
+    let (mut a, answer) = offered();
+    let text = without(&answer, "a=mid");
+    a.set_remote(description(SdpType::Answer, &text)).unwrap();
+    assert!(a.data_plan().is_some());
+}
+
 fn offered() -> (Negotiation, String) {
     let (mut a, mut b) = (peer(), peer());
     a.add_track(track(1, Kind::Audio)).unwrap();
