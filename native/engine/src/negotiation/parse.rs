@@ -141,9 +141,9 @@ impl Level {
             self.own_fingerprints = true;
             self.fingerprints.clear();
         }
-        if let Some((algorithm, hash)) = text.split_once(' ')
-            && self.fingerprints.len() < MAX_REPEATED
-        {
+        // Whether it is one is for `validate` to say.
+        let (algorithm, hash) = text.split_once(' ').unwrap_or((text, ""));
+        if self.fingerprints.len() < MAX_REPEATED {
             let fingerprint = Fingerprint {
                 algorithm: algorithm.to_ascii_lowercase(),
                 value: hash.trim().to_ascii_uppercase(),

@@ -15,6 +15,17 @@ use std::collections::HashSet;
 /// section 5 keeps them out of new endpoints).
 const HASH_FUNCTIONS: [&str; 3] = ["sha-256", "sha-384", "sha-512"];
 
+/// How many bytes the hash functions of RFC 8122 section 5 make.
+const HASH_LENGTHS: [(&str, usize); 7] = [
+    ("md2", 16),
+    ("md5", 16),
+    ("sha-1", 20),
+    ("sha-224", 28),
+    ("sha-256", 32),
+    ("sha-384", 48),
+    ("sha-512", 64),
+];
+
 /// The shortest and the longest user name fragment and password (RFC 8839 section 5.4).
 const UFRAG_LENGTH: std::ops::RangeInclusive<usize> = 4..=256;
 const PWD_LENGTH: std::ops::RangeInclusive<usize> = 22..=256;
@@ -43,10 +54,12 @@ pub(super) fn check(
     let subjects = subjects(sdp, strict);
     check_rtcp_mux(sdp, &subjects)?;
     check_ice(sdp, &subjects)?;
-    check_fingerprints(sdp, &subjects, strict)?;
+    check_fingerprints(sdp, &subjects)?;
     check_setup(sdp, &subjects, sdp_type)?;
     for section in &mut sdp.sections {
-        section.fingerprints.retain(is_usable);
+        section
+            .fingerprints
+            .retain(|fingerprint| is_usable(fingerprint) && is_fingerprint(fingerprint));
     }
     Ok(made)
 }
@@ -170,21 +183,31 @@ fn check_rtcp_mux(sdp: &Sdp, subjects: &[usize]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether the m-lines that speak for one transport say the same of it.
+fn all_same<T: PartialEq>(mut values: impl Iterator<Item = T>) -> bool {
+    let first = values.next();
+    values.all(|value| first.as_ref() == Some(&value))
+}
+
+/// Like the checks below: first what is missing, then what disagrees, then how it is written, so
+/// that each m-line's first mistake of a kind is told before another's of the next.
 fn check_ice(sdp: &Sdp, subjects: &[usize]) -> Result<(), Error> {
-    let mut first: Option<(&str, &str)> = None;
     for section in of(sdp, subjects) {
-        let credentials = match (section.ufrag.as_deref(), section.pwd.as_deref()) {
-            (Some(ufrag), Some(pwd)) => (ufrag, pwd),
+        match (&section.ufrag, &section.pwd) {
+            (Some(_), Some(_)) => {}
             (None, None) => return Err(Error::MissingIceCredentials),
             (None, Some(_)) => return Err(Error::MissingIceUfrag),
             (Some(_), None) => return Err(Error::MissingIcePwd),
-        };
-        if !is_ice_text(credentials.0, UFRAG_LENGTH) || !is_ice_text(credentials.1, PWD_LENGTH) {
-            return Err(Error::InvalidSdpSyntax);
         }
-        if *first.get_or_insert(credentials) != credentials {
-            return Err(Error::ConflictingIceCredentials);
-        }
+    }
+    if !all_same(of(sdp, subjects).map(|section| (&section.ufrag, &section.pwd))) {
+        return Err(Error::ConflictingIceCredentials);
+    }
+    let is =
+        |text: &Option<String>, length| text.as_deref().is_some_and(|t| is_ice_text(t, length));
+    let sound = |s: &Section| is(&s.ufrag, UFRAG_LENGTH) && is(&s.pwd, PWD_LENGTH);
+    if !of(sdp, subjects).all(sound) {
+        return Err(Error::InvalidSdpSyntax);
     }
     Ok(())
 }
@@ -201,35 +224,47 @@ fn is_usable(fingerprint: &Fingerprint) -> bool {
     HASH_FUNCTIONS.contains(&fingerprint.algorithm.as_str())
 }
 
-fn check_fingerprints(sdp: &Sdp, subjects: &[usize], strict: bool) -> Result<(), Error> {
-    let mut first: Option<&[Fingerprint]> = None;
-    for section in of(sdp, subjects) {
-        let fingerprints = section.fingerprints.as_slice();
-        if fingerprints.is_empty() {
-            return Err(Error::MissingCertFingerprint);
-        }
-        if *first.get_or_insert(fingerprints) != fingerprints {
-            return Err(Error::ConflictingCertFingerprints);
-        }
-        let usable = fingerprints.iter().filter(|f| is_usable(f)).count();
-        if usable == 0 || (strict && usable < fingerprints.len()) {
-            return Err(Error::UnsupportedCertFingerprintHashFunction);
-        }
+/// RFC 8122 section 5: a token, and as many bytes in hexadecimal as that hash function makes.
+fn is_fingerprint(fingerprint: &Fingerprint) -> bool {
+    let Fingerprint { algorithm, value } = fingerprint;
+    let bytes = || value.split(':');
+    let is_byte = |pair: &str| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit());
+    let length = HASH_LENGTHS.iter().find(|(name, _)| name == algorithm);
+    !algorithm.is_empty()
+        && bytes().all(is_byte)
+        && length.is_none_or(|(_, length)| bytes().count() == *length)
+}
+
+/// Of several fingerprints (RFC 8122 section 5 allows as many as there are hash functions) those
+/// that we can check with count, the others need only be fingerprints.
+fn check_fingerprints(sdp: &Sdp, subjects: &[usize]) -> Result<(), Error> {
+    let fingerprints = || of(sdp, subjects).map(|section| section.fingerprints.as_slice());
+    if fingerprints().any(<[Fingerprint]>::is_empty) {
+        return Err(Error::MissingCertFingerprint);
+    }
+    if !all_same(fingerprints()) {
+        return Err(Error::ConflictingCertFingerprints);
+    }
+    if !fingerprints().all(|all| all.iter().any(is_usable)) {
+        return Err(Error::UnsupportedCertFingerprintHashFunction);
+    }
+    if !fingerprints().flatten().all(is_fingerprint) {
+        return Err(Error::InvalidSdpSyntax);
     }
     Ok(())
 }
 
 fn check_setup(sdp: &Sdp, subjects: &[usize], sdp_type: SdpType) -> Result<(), Error> {
-    let mut first: Option<Setup> = None;
-    for section in of(sdp, subjects) {
-        let setup = section.setup.ok_or(Error::MissingDtlsRole)?;
-        // An answer must choose (RFC 8842 section 5.3); one that does not has no role in it.
-        if sdp_type != SdpType::Offer && setup == Setup::Actpass {
-            return Err(Error::MissingDtlsRole);
-        }
-        if *first.get_or_insert(setup) != setup {
-            return Err(Error::ConflictingDtlsRoles);
-        }
+    // An answer must choose (RFC 8842 section 5.3); one that does not has no role in it.
+    let has_role = |section: &Section| match section.setup {
+        None => false,
+        Some(setup) => sdp_type == SdpType::Offer || setup != Setup::Actpass,
+    };
+    if !of(sdp, subjects).all(has_role) {
+        return Err(Error::MissingDtlsRole);
+    }
+    if !all_same(of(sdp, subjects).map(|section| section.setup)) {
+        return Err(Error::ConflictingDtlsRoles);
     }
     Ok(())
 }

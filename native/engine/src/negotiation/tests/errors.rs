@@ -100,6 +100,10 @@ fn strict_validation_returns_every_error() {
             sdp.replace("sha-256", "md5"),
             Error::UnsupportedCertFingerprintHashFunction,
         ),
+        (
+            sdp.replace("a=fingerprint:sha-256 AB", "a=fingerprint:sha-256 zz"),
+            Error::InvalidSdpSyntax,
+        ),
         (last(&sdp, "a=setup", "a=x"), Error::MissingDtlsRole),
         (
             last(&sdp, "a=setup", "a=setup:active"),
@@ -110,6 +114,120 @@ fn strict_validation_returns_every_error() {
         assert_eq!(refused(&mut strict(), &text), Some(expected), "{text}");
     }
     assert_eq!(refused(&mut strict(), &sdp), None);
+}
+
+/// Both m-lines of an offer that differ in one attribute, or lack it, are told so whatever else is
+/// wrong with it.
+#[test]
+fn what_is_missing_is_told_before_what_disagrees_and_that_before_how_it_is_written() {
+    let sdp = offer();
+    let cases = [
+        (
+            last(&sdp, "a=ice-pwd", "a=ice-pwd:other"),
+            Error::ConflictingIceCredentials,
+        ),
+        (
+            last(&sdp, "a=ice-ufrag", "a=ice-ufrag:x"),
+            Error::ConflictingIceCredentials,
+        ),
+        (
+            last(
+                &sdp.replace("a=ice-ufrag:", "a=ice-ufrag:!"),
+                "a=ice-pwd",
+                "a=x",
+            ),
+            Error::MissingIcePwd,
+        ),
+        (
+            sdp.replace("a=ice-ufrag:", "a=ice-ufrag:!"),
+            Error::InvalidSdpSyntax,
+        ),
+        (
+            last(&sdp.replace("sha-256", "md5"), "a=fingerprint", "a=x"),
+            Error::MissingCertFingerprint,
+        ),
+        (
+            last(&sdp, "a=fingerprint", "a=fingerprint:md5 zz"),
+            Error::ConflictingCertFingerprints,
+        ),
+        (
+            last(&sdp, "a=fingerprint", "a=fingerprint:sha-256"),
+            Error::ConflictingCertFingerprints,
+        ),
+        (
+            last(
+                &sdp.replacen("a=setup:actpass", "a=setup:active", 1),
+                "a=setup",
+                "a=x",
+            ),
+            Error::MissingDtlsRole,
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(refused(&mut strict(), &text), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_fingerprint_is_as_many_hexadecimal_bytes_as_its_hash_function_makes() {
+    let sdp = offer();
+    let said = lines(&sdp, "a=fingerprint")[0];
+    let bytes = |count: usize| vec!["AB"; count].join(":");
+    for (wrong, expected) in [
+        ("sha-256 zz".to_owned(), Error::InvalidSdpSyntax),
+        ("sha-256".to_owned(), Error::InvalidSdpSyntax),
+        (format!("sha-256 {}", bytes(31)), Error::InvalidSdpSyntax),
+        (format!("sha-256 {}", bytes(33)), Error::InvalidSdpSyntax),
+        (format!("sha-256 {}:", bytes(32)), Error::InvalidSdpSyntax),
+        (
+            format!("sha-256 {}", bytes(32).replace(':', "")),
+            Error::InvalidSdpSyntax,
+        ),
+        (format!("sha-512 {}", bytes(32)), Error::InvalidSdpSyntax),
+        (
+            format!("sha-1 {}", bytes(20)),
+            Error::UnsupportedCertFingerprintHashFunction,
+        ),
+        (
+            format!("sha-256 {}\r\na=fingerprint:sha-1 {}", bytes(32), bytes(19)),
+            Error::InvalidSdpSyntax,
+        ),
+    ] {
+        let text = sdp.replace(said, &format!("a=fingerprint:{wrong}"));
+        for mut peer in [peer(), strict()] {
+            assert_eq!(refused(&mut peer, &text), Some(expected), "{wrong}");
+        }
+    }
+    for right in [
+        format!("sha-384 {}", bytes(48)),
+        format!("SHA-256 {}", bytes(32).to_lowercase()),
+    ] {
+        let text = sdp.replace(said, &format!("a=fingerprint:{right}"));
+        for mut peer in [peer(), strict()] {
+            assert_eq!(refused(&mut peer, &text), None, "{right}");
+        }
+    }
+}
+
+#[test]
+fn beside_a_fingerprint_that_can_be_checked_there_may_be_others_which_do_not_count() {
+    let sdp = offer();
+    let said = lines(&sdp, "a=fingerprint")[0];
+    let weak = format!("a=fingerprint:sha-1 {}", vec!["CD"; 20].join(":"));
+    for both in [format!("{weak}\r\n{said}"), format!("{said}\r\n{weak}")] {
+        for mut peer in [peer(), strict()] {
+            let text = sdp.replace(said, &both);
+            assert_eq!(refused(&mut peer, &text), None);
+            peer.set_local(None).unwrap();
+            let plan = peer.transport_plan().unwrap();
+            let algorithms: Vec<_> = plan
+                .remote_fingerprints
+                .iter()
+                .map(|f| f.algorithm.as_str())
+                .collect();
+            assert_eq!(algorithms, ["sha-256"]);
+        }
+    }
 }
 
 #[test]

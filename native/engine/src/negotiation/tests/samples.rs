@@ -325,8 +325,8 @@ const AIORTC: &str = "v=0
     a=ice-ufrag:aio1
     a=ice-pwd:aiortcaiortcaiortc12345
     a=fingerprint:sha-256 FINGERPRINT
-    a=fingerprint:sha-384 AA:BB
-    a=fingerprint:sha-512 CC:DD
+    a=fingerprint:sha-384 AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA:AA
+    a=fingerprint:sha-512 CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC:CC
     a=setup:actpass
     m=application 41234 DTLS/SCTP 5000
     c=IN IP4 192.0.2.20
