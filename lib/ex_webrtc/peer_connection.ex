@@ -284,6 +284,9 @@ defmodule ExWebRTC.PeerConnection do
   @doc """
   Adds a candidate of the peer; `nil`, or one with an empty `candidate`, is the end of candidates.
 
+  One that is written as RFC 8839 has it and of no use, such as one with a host name that is no
+  `.local` one, or of a transport that is not known, is left alone.
+
   Errors: `:no_remote_description`, `:invalid_state`, `:invalid_candidate`.
   """
   @spec add_ice_candidate(peer_connection(), ICECandidate.t() | nil) :: :ok | {:error, atom()}

@@ -277,6 +277,28 @@ defmodule ExWebRTC.ContractTest do
       assert PeerConnection.close_data_channel(pc, channel.ref) == :ok
       assert PeerConnection.set_buffered_amount_low_threshold(pc, channel.ref, 1) == :ok
     end
+
+    test "of candidates: what is no candidate, and not what is of no use", %{pc: pc} do
+      {:ok, offerer} = PeerConnection.start_link()
+      {:ok, _transceiver} = PeerConnection.add_transceiver(offerer, :audio)
+      {:ok, offer} = PeerConnection.create_offer(offerer)
+      :ok = PeerConnection.set_remote_description(pc, offer)
+
+      for {text, result} <- [
+            {"candidate:1 1 udp 1 peer.example 9 typ host", :ok},
+            {"candidate:1 1 udp 1 fe80::1%eth0 9 typ host", :ok},
+            {"candidate:1 1 udp 1 192.0.2.1 0 typ host", :ok},
+            {"candidate:1 1 tcp 1 192.0.2.1 9 typ host tcptype active", :ok},
+            {"candidate:1 1 sctp 1 192.0.2.1 9 typ host", :ok},
+            {"candidate:1 1 udp 1 192.0.2.1 9 typ", {:error, :invalid_candidate}},
+            {"candidate:1 1 udp 1 192.0.2.1 9 typ srflx raddr", {:error, :invalid_candidate}},
+            {"candidate:#{String.duplicate("1", 33)} 1 udp 1 192.0.2.1 9 typ host",
+             {:error, :invalid_candidate}}
+          ] do
+        candidate = %ICECandidate{candidate: text, sdp_mid: "0"}
+        assert {text, PeerConnection.add_ice_candidate(pc, candidate)} == {text, result}
+      end
+    end
   end
 
   describe "messages" do

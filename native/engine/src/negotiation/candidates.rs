@@ -4,6 +4,7 @@ use super::RemoteCandidate;
 use super::sdp::Sdp;
 use super::state::{Description, State};
 use crate::error::Error;
+use crate::transport::candidate_component as component;
 use crate::w3c::{IceCandidateInit, SessionDescription, SignalingState};
 
 /// Remote candidates kept of one connection. Browsers send some ten; each costs a check on every
@@ -79,32 +80,6 @@ impl Candidates {
             }
         }
     }
-}
-
-/// The component of a well-formed `candidate-attribute` (RFC 8839 section 5.1).
-fn component(attribute: &str) -> Option<u16> {
-    let mut words = attribute
-        .strip_prefix("candidate:")?
-        .split(' ')
-        .filter(|w| !w.is_empty());
-    let foundation = words.next()?;
-    let is_ice = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/' || b == b'-';
-    // Firefox writes `{uuid}`-free numbers, Safari and Chromium numbers; 32 is the grammar's.
-    if foundation.len() > 32 || !foundation.bytes().all(is_ice) {
-        return None;
-    }
-    let component = words.next()?.parse::<u16>().ok()?;
-    let _transport = words.next()?;
-    words.next()?.parse::<u32>().ok()?;
-    let _address = words.next()?;
-    words.next()?.parse::<u16>().ok()?;
-    if words.next()? != "typ" {
-        return None;
-    }
-    let kind = words.next()?;
-    ["host", "srflx", "prflx", "relay"]
-        .contains(&kind)
-        .then_some(component)
 }
 
 /// The attribute of `addIceCandidate`, which callers pass with and without `a=`.

@@ -83,7 +83,8 @@ pub(super) enum Host {
 pub(super) enum Transport {
     Udp,
     Tcp(TcpType),
-    /// Understood and not used (RFC 8839 section 5.1: unknown transports are ignored).
+    /// Understood and not used (RFC 8839 section 5.1: unknown transports are ignored), or of an
+    /// address that nothing can be sent to.
     Other,
 }
 
@@ -117,6 +118,11 @@ pub(super) struct RemoteCandidate {
     pub related: Option<(String, u16)>,
     /// The `ufrag` extension that browsers append.
     pub ufrag: Option<String>,
+}
+
+/// The component of a `candidate-attribute`; `None` for text that is none.
+pub(crate) fn component(text: &str) -> Option<u16> {
+    parse_or_none(text).map(|candidate| candidate.component)
 }
 
 /// Reads a `candidate-attribute`, with or without `a=`, with or without `candidate:`.
@@ -157,7 +163,8 @@ fn parse_or_none(text: &str) -> Option<RemoteCandidate> {
         .parse()
         .ok()
         .filter(|priority| *priority > 0)?;
-    let host = parse_host(words.next()?)?;
+    let address = words.next()?;
+    let host = parse_host(address);
     let port: u16 = words.next()?.parse().ok()?;
     if words.next()? != "typ" {
         return None;
@@ -189,9 +196,11 @@ fn parse_or_none(text: &str) -> Option<RemoteCandidate> {
         _ => Transport::Other,
     };
     let connects = matches!(transport, Transport::Tcp(TcpType::Active));
-    if transport != Transport::Other && !connects && port == 0 {
-        return None;
-    }
+    // In SDP any word may be an address (RFC 8866 section 9, `extn-addr`). Names other than `.local`
+    // ones are looked up by nobody: a peer would choose what our resolver asks for.
+    let usable = host.is_some() && (port != 0 || connects);
+    let transport = if usable { transport } else { Transport::Other };
+    let host = host.unwrap_or_else(|| Host::Name(address.to_owned()));
     Some(RemoteCandidate {
         foundation: foundation.to_owned(),
         component,

@@ -32,6 +32,7 @@ use crate::w3c::{
     DtlsState, IceConnectionState, IceProtocol, IceTransportPolicy, RelayProtocol, TcpType,
 };
 use bytes::Bytes;
+pub(crate) use candidate::component as candidate_component;
 use demux::Protocol;
 use dtls::Dtls;
 use ice::{Ice, Path};

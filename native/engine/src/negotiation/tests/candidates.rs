@@ -124,6 +124,16 @@ fn candidates_that_cannot_be_are_refused() {
             Some("0"),
             None,
         ),
+        init(
+            "candidate:1 1 udp 1 192.0.2.1 1 typ srflx raddr",
+            Some("0"),
+            None,
+        ),
+        init(
+            &HOST.replace("candidate:1 ", &format!("candidate:{} ", "1".repeat(33))),
+            Some("0"),
+            None,
+        ),
         init(HOST, Some("9"), None),
         init(HOST, None, Some(2)),
         Some(IceCandidateInit {

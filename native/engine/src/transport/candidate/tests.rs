@@ -68,11 +68,7 @@ fn text_that_is_no_candidate_is_refused() {
         "candidate:1 1 udp 1 10.0.0.1 5000",
         "candidate:1 1 udp 1 10.0.0.1 5000 typ",
         "candidate:1 1 udp 1 10.0.0.1 5000 typ elsewhere",
-        "candidate:1 1 udp 1 10.0.0.1 0 typ host",
         "candidate:1 1 udp 1 10.0.0.1 65536 typ host",
-        "candidate:1 1 udp 1 example.com 5000 typ host",
-        "candidate:1 1 udp 1 .local 5000 typ host",
-        "candidate:1 1 udp 1 a.b.local 5000 typ host",
         "candidate:1 0 udp 1 10.0.0.1 5000 typ host",
         "candidate:1 1 udp 0 10.0.0.1 5000 typ host",
         "candidate:1 1 udp 99999999999 10.0.0.1 5000 typ host",
@@ -81,6 +77,26 @@ fn text_that_is_no_candidate_is_refused() {
         "candidate:1 1 udp 1 10.0.0.1 5000 typ srflx raddr 1.1.1.1 rport x",
     ] {
         assert_eq!(parse(text), Err(Error::InvalidCandidate), "{text}");
+    }
+}
+
+#[test]
+fn addresses_that_are_legal_and_of_no_use_are_understood_and_left_alone() {
+    for address in [
+        "10.0.0.1 0",
+        "example.com 5000",
+        ".local 5000",
+        "a.b.local 5000",
+        "fe80::1%eth0 5000",
+    ] {
+        let parsed = parse(&format!("candidate:1 1 udp 1 {address} typ host")).unwrap();
+        assert_eq!(parsed.transport, Transport::Other, "{address}");
+    }
+    // Who connects has no port (RFC 6544 section 4.5).
+    for port in [0, 9] {
+        let text = format!("candidate:1 1 tcp 1 10.0.0.1 {port} typ host tcptype active");
+        let parsed = parse(&text).unwrap();
+        assert_eq!(parsed.transport, Transport::Tcp(TcpType::Active));
     }
 }
 

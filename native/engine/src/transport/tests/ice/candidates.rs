@@ -156,11 +156,18 @@ fn text_that_is_no_candidate_is_an_error_and_changes_nothing() {
             .add_remote_candidate(pair.now, "candidate:x", None),
         Err(Error::InvalidCandidate)
     );
-    let tcp = "candidate:1 1 tcp 1518280447 10.0.0.5 9 typ host tcptype active";
-    assert_eq!(
-        pair.a.transport.add_remote_candidate(pair.now, tcp, None),
-        Ok(None)
-    );
+    for unused in [
+        "candidate:1 1 tcp 1518280447 10.0.0.5 9 typ host tcptype active",
+        "candidate:1 1 udp 2130706431 peer.example 4000 typ host",
+        "candidate:1 1 udp 2130706431 fe80::1%eth0 4000 typ host",
+        "candidate:1 1 udp 2130706431 10.0.0.5 0 typ host",
+    ] {
+        let outcome = pair
+            .a
+            .transport
+            .add_remote_candidate(pair.now, unused, None);
+        assert_eq!(outcome, Ok(None), "{unused}");
+    }
     assert_eq!(before, pair.a.stats(pair.now).entries.len());
 }
 
