@@ -13,15 +13,18 @@ defmodule ExWebRTC.RTPTransceiver do
 
   @type kind() :: MediaStreamTrack.kind()
 
-  @type direction() :: :sendonly | :recvonly | :sendrecv | :inactive
+  @typedoc "`:stopped` is what a transceiver says, never what it can be told."
+  @type direction() :: :sendonly | :recvonly | :sendrecv | :inactive | :stopped
 
   @typedoc "A header extension (RFC 8285) with the id it has in RTP packets of this transceiver."
   @type header_extension() :: %{id: 1..255, uri: String.t()}
 
   @typedoc """
-  - `direction`: what was asked for; `current_direction`: what was negotiated, `nil` before that
+  - `direction`: what was asked for, `:stopped` once `ExWebRTC.PeerConnection.stop_transceiver/2` was
+    called or the peer stopped it; `current_direction`: what was negotiated, `nil` before that,
+    `:stopped` once it is stopped for good
   - `mid`: the tag of its m-line, `nil` until it has one
-  - `stopping`: `ExWebRTC.PeerConnection.stop_transceiver/2` was called and is not negotiated yet
+  - `stopping`: it was stopped here, which need not be negotiated yet
   - `stopped`: stopped for good
   - `codecs`: what it can send and receive, preferred first
   """
