@@ -14,7 +14,8 @@ defmodule ExWebRTC.DataChannel do
   @type ready_state() :: :connecting | :open | :closing | :closed
 
   @typedoc """
-  - `id`: the SCTP stream id, `nil` until the DTLS role is known
+  - `id`: the SCTP stream id; where it was not negotiated by both programs, `nil` until the SCTP
+    association starts
   - `ordered`: messages arrive in the order they were sent
   - `max_packet_life_time`: how long a message may be retransmitted, in milliseconds
   - `max_retransmits`: how often a message may be retransmitted

@@ -311,7 +311,8 @@ defmodule ExWebRTC.PeerConnection do
       layers = [%{rid: "l", max_bitrate: 150_000}, %{rid: "h"}]
       {:ok, transceiver} = PeerConnection.add_transceiver(pc, track, send_encodings: layers)
 
-  Errors: `:invalid_state`.
+  Errors: `:invalid_state`, also for a track that another sender has: packets are sent by the id of
+  their track, so it can be in one only.
   """
   @spec add_transceiver(
           peer_connection(),
@@ -470,7 +471,7 @@ defmodule ExWebRTC.PeerConnection do
   Adds a track to send, on a transceiver that has nothing to send or a new one
   ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcpeerconnection-addtrack)).
 
-  Errors: `:invalid_state`.
+  Errors: `:invalid_state`, also for a track that a sender has already.
   """
   @spec add_track(peer_connection(), MediaStreamTrack.t()) ::
           {:ok, RTPSender.t()} | {:error, atom()}
@@ -481,7 +482,7 @@ defmodule ExWebRTC.PeerConnection do
   ([W3C](https://www.w3.org/TR/webrtc/#dom-rtcrtpsender-replacetrack)).
 
   Errors: `:invalid_sender_id`, `:invalid_track_type` for a track of the other kind,
-  `:invalid_transceiver_direction`, `:invalid_state`.
+  `:invalid_transceiver_direction`, `:invalid_state`, also for a track that another sender has.
   """
   @spec replace_track(peer_connection(), RTPSender.id(), MediaStreamTrack.t() | nil) ::
           :ok | {:error, atom()}
