@@ -13,18 +13,15 @@ defmodule ExWebRTC.RTPTransceiver do
 
   @type kind() :: MediaStreamTrack.kind()
 
-  @typedoc "`:stopped` is what a transceiver says, never what it can be told."
-  @type direction() :: :sendonly | :recvonly | :sendrecv | :inactive | :stopped
+  @type direction() :: :sendonly | :recvonly | :sendrecv | :inactive
 
   @typedoc "A header extension (RFC 8285) with the id it has in RTP packets of this transceiver."
   @type header_extension() :: %{id: 1..255, uri: String.t()}
 
   @typedoc """
-  - `direction`: what was asked for, `:stopped` once `ExWebRTC.PeerConnection.stop_transceiver/2` was
-    called or the peer stopped it; `current_direction`: what was negotiated, `nil` before that,
-    `:stopped` once it is stopped for good
+  - `direction`: what was asked for; `current_direction`: what was negotiated, `nil` before that
   - `mid`: the tag of its m-line, `nil` until it has one
-  - `stopping`: it was stopped here, which need not be negotiated yet
+  - `stopping`: `ExWebRTC.PeerConnection.stop_transceiver/2` was called and is not negotiated yet
   - `stopped`: stopped for good
   - `codecs`: what it can send and receive, preferred first
   """

@@ -393,26 +393,6 @@ defmodule ExWebRTC.ContractTest do
     end
   end
 
-  test "a transceiver is :stopped once it is asked to stop, and was negotiated so" do
-    {offerer, answerer} = start()
-    {:ok, %{id: id}} = PeerConnection.add_transceiver(offerer, :audio)
-    :ok = negotiate(offerer, answerer)
-    :ok = PeerConnection.stop_transceiver(offerer, id)
-
-    assert [%{direction: :stopped, current_direction: :sendonly, stopping: true, stopped: false}] =
-             PeerConnection.get_transceivers(offerer)
-
-    {:ok, offer} = PeerConnection.create_offer(offerer)
-    :ok = PeerConnection.set_remote_description(answerer, offer)
-
-    assert [%{direction: :stopped, current_direction: :stopped, stopped: true}] =
-             PeerConnection.get_transceivers(answerer)
-
-    assert_raise ArgumentError, fn ->
-      PeerConnection.set_transceiver_direction(offerer, id, :stopped)
-    end
-  end
-
   test "set_packet_loss/2 drops everything at 100 percent and nothing at 0" do
     {offerer, answerer} = start()
     track = MediaStreamTrack.new(:audio)
@@ -442,7 +422,6 @@ defmodule ExWebRTC.ContractTest do
     end
   end
 
-  # What is there already, in its order. Gathering goes its own way.
   defp received(pc) do
     receive do
       {:ex_webrtc, ^pc, {:ice_candidate, _candidate}} -> received(pc)

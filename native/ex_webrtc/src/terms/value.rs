@@ -78,26 +78,19 @@ fn description_term<'a>(env: Env<'a>, description: &SessionDescription) -> Term<
 
 /// `%ExWebRTC.RTPTransceiver{}`
 fn transceiver_term<'a>(env: Env<'a>, info: &TransceiverInfo) -> Term<'a> {
-    // W3C webrtc-pc section 5.4: what the attributes return once it is stopping, and stopped.
-    let stopped = || atoms::stopped().encode(env);
-    let direction = if info.stopping || info.stopped {
-        stopped()
-    } else {
-        atoms::named(env, info.direction.as_str())
-    };
-    let current_direction = if info.stopped {
-        Some(stopped())
-    } else {
-        info.current_direction
-            .map(|direction| atoms::named(env, direction.as_str()))
-    };
+    let current_direction = info
+        .current_direction
+        .map(|direction| atoms::named(env, direction.as_str()));
     structure(
         env,
         atoms::rtp_transceiver(),
         [
             (atoms::id(), info.id.0.encode(env)),
             (atoms::kind(), atoms::named(env, info.kind.as_str())),
-            (atoms::direction(), direction),
+            (
+                atoms::direction(),
+                atoms::named(env, info.direction.as_str()),
+            ),
             (atoms::current_direction(), current_direction.encode(env)),
             (atoms::mid(), info.mid.encode(env)),
             (atoms::stopping(), info.stopping.encode(env)),
