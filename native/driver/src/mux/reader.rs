@@ -39,7 +39,7 @@ fn turn(port: &Port, slot: &Slot, shard: usize, cx: &mut Context<'_>) -> Poll<()
     };
     for _ in 0..BATCHES_PER_TURN {
         // A poll that waits registers the task.
-        if socket.io.poll_recv_ready(cx).is_pending() {
+        if socket.io.poll_readable(cx).is_pending() {
             return Poll::Pending;
         }
         batch(port, socket, shard);

@@ -15,10 +15,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::Interest;
 
 /// Bytes that may wait for a socket: as much as the socket itself holds (`SOCKET_BUFFER`).
 const MAX_WAITING_BYTES: usize = 4 << 20;
@@ -171,13 +169,9 @@ impl Backlog {
         let Some(socket) = waiting else {
             return Poll::Ready(());
         };
-        let writable = self.writable.get_or_insert_with(|| {
-            let socket = Arc::clone(socket);
-            Box::pin(async move {
-                // An error shows again when the datagram is sent.
-                let _ = socket.io.writable().await;
-            })
-        });
+        let writable = self
+            .writable
+            .get_or_insert_with(|| Box::pin(socket.io.writable()));
         let ready = writable.as_mut().poll(cx);
         if ready.is_ready() {
             self.writable = None;
@@ -290,7 +284,8 @@ fn send_run(socket: &Socket, bytes: &[u8], run: &[Segment]) -> Sent {
         return Sent::Refused;
     };
     let result = if run.len() == 1 {
-        socket.io.try_send_to(contents, first.remote).map(drop)
+        let sent = socket.io.socket().send_to(contents, first.remote);
+        sent.map(drop)
     } else {
         let transmit = Transmit {
             destination: first.remote,
@@ -299,11 +294,8 @@ fn send_run(socket: &Socket, bytes: &[u8], run: &[Segment]) -> Sent {
             segment_size: Some(first.length),
             src_ip: None,
         };
-        socket.io.try_io(Interest::WRITABLE, || {
-            socket
-                .offload
-                .try_send(UdpSockRef::from(&socket.io), &transmit)
-        })
+        let socket_ref = UdpSockRef::from(socket.io.socket());
+        socket.offload.try_send(socket_ref, &transmit)
     };
     match result {
         Ok(()) => Sent::Left,

@@ -11,6 +11,7 @@ pub mod receive;
 pub mod sockets;
 mod task;
 mod timer;
+pub mod udp;
 
 use crate::gather::dns::Dns;
 use crate::gather::mdns::{self, Resolver};

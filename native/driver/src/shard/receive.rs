@@ -5,7 +5,6 @@ use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef};
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
-use tokio::io::Interest;
 
 /// The largest datagram, or run of datagrams that the kernel has coalesced (GRO).
 const BUFFER: usize = 64 << 10;
@@ -61,10 +60,10 @@ fn fill(socket: &Socket, bytes: &mut [u8], metas: &mut [RecvMeta; BATCH_SIZE]) -
     let mut count = 0;
     // An edge-triggered event queue tells of a socket once, until it was found empty. A batch
     // that was not filled has found it empty: saying so here saves the call that would say it.
-    let result = socket.io.try_io(Interest::READABLE, || {
+    let result = socket.io.try_read(|io| {
         count = socket
             .offload
-            .recv(UdpSockRef::from(&socket.io), &mut buffers, metas)?;
+            .recv(UdpSockRef::from(io), &mut buffers, metas)?;
         if count < BATCH_SIZE {
             Err(io::ErrorKind::WouldBlock.into())
         } else {

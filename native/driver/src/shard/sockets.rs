@@ -1,5 +1,6 @@
 //! The UDP sockets of a connection: one for each host address, its own or a shared port's.
 
+use super::udp::UdpIo;
 use crate::mux::{Membership, PortLease};
 use crate::tcp::TcpTransports;
 use engine::outbox::Outbox;
@@ -11,7 +12,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Once};
 use std::task::Context;
 use std::time::Instant;
-use tokio::net::UdpSocket;
 
 /// Kernel buffer asked for in each direction, in bytes. Data channels are 5 to 10 times faster
 /// with it than with Linux's 208 KiB; the kernel only accounts for what is really waiting.
@@ -23,7 +23,7 @@ pub const MAX_SOCKETS: usize = 32;
 /// One socket, with what the kernel can do for it.
 pub struct Socket {
     /// The socket.
-    pub io: UdpSocket,
+    pub io: UdpIo,
     /// Segmentation and receive offload.
     pub offload: UdpSocketState,
     /// The bound address: the base of its candidates.
@@ -47,9 +47,9 @@ impl Socket {
     /// # Errors
     /// What the system says.
     pub fn register(socket: socket2::Socket) -> io::Result<Self> {
-        let io = UdpSocket::from_std(socket.into())?;
-        let offload = UdpSocketState::new(UdpSockRef::from(&io))?;
-        let address = io.local_addr()?;
+        let io = UdpIo::new(socket.into())?;
+        let offload = UdpSocketState::new(UdpSockRef::from(io.socket()))?;
+        let address = io.socket().local_addr()?;
         Ok(Self {
             io,
             offload,

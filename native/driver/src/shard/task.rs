@@ -382,7 +382,7 @@ impl Live {
         worked |= sockets.poll_shared(cx, &mut each);
         for socket in sockets.own() {
             // Until it is empty or has given a batch; a poll that waits registers the task.
-            while socket.io.poll_recv_ready(cx).is_ready() {
+            while socket.io.poll_readable(cx).is_ready() {
                 let received = receive(socket, |remote, datagram| {
                     worked = true;
                     each(socket.address, remote, datagram);

@@ -1,6 +1,7 @@
 use super::super::receive::receive;
 use super::*;
 use proptest::prelude::*;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 
 fn address(port: u16) -> SocketAddr {
@@ -95,26 +96,22 @@ async fn arrived(sockets: &Sockets, at: SocketAddr, count: usize) -> Vec<Vec<u8>
     let socket = sockets.at(at).unwrap();
     let mut datagrams = Vec::new();
     while datagrams.len() < count {
-        socket.io.readable().await.unwrap();
+        poll_fn(|cx| socket.io.poll_readable(cx)).await;
         receive(socket, |_, datagram| datagrams.push(datagram.to_vec()));
     }
     datagrams
 }
 
-/// Tokio takes a new socket for busy until its event queue has said otherwise.
-async fn two_sockets() -> (Sockets, SocketAddr, SocketAddr) {
+fn two_sockets() -> (Sockets, SocketAddr, SocketAddr) {
     let mut sockets = Sockets::default();
     let first = sockets.ensure(address(0).ip(), &[]).unwrap();
     let second = sockets.ensure("127.0.0.2".parse().unwrap(), &[]).unwrap();
-    for socket in sockets.own() {
-        socket.io.writable().await.unwrap();
-    }
     (sockets, first, second)
 }
 
 #[tokio::test]
 async fn datagrams_arrive_whole_and_in_order_with_and_without_offload() {
-    let (sockets, from, to) = two_sockets().await;
+    let (sockets, from, to) = two_sockets();
     let mut outbox = Outbox::default();
     let mut sent = Vec::new();
     for index in 0..300usize {
@@ -132,7 +129,7 @@ async fn datagrams_arrive_whole_and_in_order_with_and_without_offload() {
 
 #[tokio::test]
 async fn datagrams_of_closed_sockets_are_dropped() {
-    let (sockets, _, to) = two_sockets().await;
+    let (sockets, _, to) = two_sockets();
     let mut outbox = Outbox::default();
     outbox.push(address(1), to, b"from nowhere");
     Backlog::default().send(Instant::now(), &mut outbox, &sockets);
@@ -141,7 +138,7 @@ async fn datagrams_of_closed_sockets_are_dropped() {
 
 #[tokio::test]
 async fn an_unreachable_destination_does_not_hold_up_the_others() {
-    let (sockets, from, to) = two_sockets().await;
+    let (sockets, from, to) = two_sockets();
     let mut outbox = Outbox::default();
     outbox.push(from, "240.0.0.1:9".parse().unwrap(), b"nowhere");
     outbox.push(from, "240.0.0.1:9".parse().unwrap(), b"nowhere");
