@@ -16,8 +16,8 @@ mod wire;
 
 use super::*;
 use crate::command::CommandResult;
-use crate::event::Event;
-use crate::ids::{Mid, ReceiverId, RequestId, SenderId, TransceiverId};
+use crate::event::{Event, Sink};
+use crate::ids::{Mid, ReceiverId, RequestId, Rid, SenderId, TransceiverId};
 use crate::plan::{EncodingPlan, MediaSection, ReceivePlan, SendPlan};
 use crate::w3c::{Codec, Kind};
 use bytes::Bytes;

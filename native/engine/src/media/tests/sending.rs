@@ -1,4 +1,5 @@
 use super::*;
+use crate::media::inbound::Marks;
 
 fn last(end: &End) -> ReceivedRtp<'_> {
     ReceivedRtp::parse(end.wire.rtp.last().unwrap()).unwrap()
