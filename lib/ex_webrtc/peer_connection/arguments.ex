@@ -170,7 +170,10 @@ defmodule ExWebRTC.PeerConnection.Arguments do
   defp channel_option(:negotiated, value) when is_boolean(value), do: {:ok, value}
   defp channel_option(_name, _value), do: :error
 
-  defp text?(text), do: is_binary(text) and String.valid?(text)
-  defp text?(text, max), do: is_binary(text) and byte_size(text) <= max and String.valid?(text)
+  defp text?(text), do: is_binary(text) and utf8?(text)
+  defp text?(text, max), do: is_binary(text) and byte_size(text) <= max and utf8?(text)
+
+  # `String.valid?/1` of Elixir 1.14 takes a description character by character, in Elixir.
+  defp utf8?(text), do: is_binary(:unicode.characters_to_binary(text))
   defp optional_text?(text), do: text == nil or text?(text, @max_candidate_bytes)
 end
