@@ -332,13 +332,16 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   defdelegate to_native(config), to: Engine
 
   @doc false
-  # What the two address options say of these interface addresses: those to use, each with its
-  # public address or `nil`. `nil` where neither option is set: use every address.
-  @spec host_addresses(t(), [:inet.ip_address()]) ::
-          [{:inet.ip_address(), :inet.ip_address() | nil}] | nil
-  def host_addresses(%__MODULE__{ice_ip_filter: nil, host_to_srflx_ip_mapper: nil}, _addresses),
-    do: nil
+  # Whether an option says which addresses to use: where none does, every one is.
+  @spec chooses_addresses?(t()) :: boolean()
+  def chooses_addresses?(%__MODULE__{} = config),
+    do: config.ice_ip_filter != nil or config.host_to_srflx_ip_mapper != nil
 
+  @doc false
+  # What the two address options say of these interface addresses: those to use, each with its
+  # public address or `nil`.
+  @spec host_addresses(t(), [:inet.ip_address()]) ::
+          [{:inet.ip_address(), :inet.ip_address() | nil}]
   def host_addresses(%__MODULE__{} = config, addresses) do
     filter = config.ice_ip_filter || fn _address -> true end
     mapper = config.host_to_srflx_ip_mapper || fn _address -> nil end

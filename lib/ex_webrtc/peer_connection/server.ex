@@ -298,28 +298,21 @@ defmodule ExWebRTC.PeerConnection.Server do
     :ok
   end
 
+  # Nothing is gathered before a local description is set, which says what the addresses are.
   defp native(configuration) do
     configuration
     |> Configuration.to_native()
-    |> Map.put(:host_addresses, host_addresses(configuration))
+    |> Map.put(:host_addresses, if(Configuration.chooses_addresses?(configuration), do: []))
     |> Map.put_new(:data_types, Map.get(configuration, :data_types, false))
   end
 
   # The user's functions run here, and see the interfaces as they are when gathering may begin.
   defp refresh_host_addresses({:set_local_description, _description}, state) do
-    case host_addresses(state.configuration) do
-      nil ->
-        :ok
-
-      addresses ->
-        Native.request(state.handle, Requests.unanswered(), {:set_host_addresses, addresses})
+    if Configuration.chooses_addresses?(state.configuration) do
+      addresses = Configuration.host_addresses(state.configuration, Native.host_addresses())
+      Native.request(state.handle, Requests.unanswered(), {:set_host_addresses, addresses})
     end
   end
 
   defp refresh_host_addresses(_command, _state), do: :ok
-
-  defp host_addresses(%{ice_ip_filter: nil, host_to_srflx_ip_mapper: nil}), do: nil
-
-  defp host_addresses(configuration),
-    do: Configuration.host_addresses(configuration, Native.host_addresses())
 end

@@ -276,8 +276,10 @@ defmodule ExWebRTC.PeerConnection.ConfigurationTest do
   describe "host_addresses/2" do
     @addresses [{10, 0, 0, 1}, {10, 0, 0, 2}]
 
-    test "is nil without filter and mapper" do
-      assert nil == Configuration.host_addresses(parse(), @addresses)
+    test "is asked for with a filter or a mapper only" do
+      refute Configuration.chooses_addresses?(parse())
+      assert Configuration.chooses_addresses?(parse(ice_ip_filter: fn _ip -> true end))
+      assert Configuration.chooses_addresses?(parse(host_to_srflx_ip_mapper: fn _ip -> nil end))
     end
 
     test "keeps what the filter takes, with what the mapper says" do
