@@ -2,7 +2,8 @@
 
 import { readFileSync } from "node:fs";
 
-const client = readFileSync(new URL("./client.js", import.meta.url), "utf8");
+const read = name => readFileSync(new URL(name, import.meta.url), "utf8");
+const client = read("./shown.js") + read("./client.js");
 
 // The page is of localhost, the API of 127.0.0.1: another origin, so CORS is part of every test.
 async function open(page, base) {
@@ -146,8 +147,10 @@ export async function simulcast({ page, base }) {
     // The echo begins with whichever layer comes first and moves to the best.
     const best = await until(async () => (await one.received()).width === 1280, 20000);
     const before = await one.more(await one.received(), 20);
+    const shown = new Shown(document.querySelector("video"));
     const after = await one.more(before, 75);
-    return { state, all, best, sent: await one.sent(), inbound: await one.inbound(), before, after };
+    const { longest } = shown;
+    return { state, all, best, sent: await one.sent(), inbound: await one.inbound(), before, after, longest };
   }, api);
 }
 
@@ -179,28 +182,18 @@ export async function forward({ page, base, options }) {
       await viewer.connect();
       const element = await until(() => document.querySelectorAll("video")[known]);
       const playing = await until(async () => (await viewer.received()).frames > 30, 15000);
-      const shown = [];
-      const widths = new Set();
-      const note = (now, frame) => {
-        shown.push(now);
-        widths.add(frame.width);
-        element.requestVideoFrameCallback(note);
-      };
-      watching.push({ viewer, element, playing, note, shown, widths, before: await viewer.received() });
+      watching.push({ viewer, element, playing });
     }
     for (const one of watching) {
       one.before = await one.viewer.received();
-      one.element.requestVideoFrameCallback(one.note);
+      one.shown = new Shown(one.element);
     }
     document.title = "watching";
     await wait(seconds * 1000);
     const seen = [];
-    for (const { viewer, playing, shown, widths, before } of watching) {
-      const gaps = shown.slice(1).map((at, i) => at - shown[i]);
-      seen.push({
-        playing, before, after: await viewer.received(),
-        shown: shown.length, longest: Math.max(...gaps), widths: [...widths],
-      });
+    for (const { viewer, playing, shown, before } of watching) {
+      const { longest, widths } = shown;
+      seen.push({ playing, before, longest, widths: [...widths], after: await viewer.received() });
     }
     return { state, seen, sent: await publisher.sent() };
   }, { api, viewers: options.viewers, seconds: options.seconds });
