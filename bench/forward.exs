@@ -1,6 +1,7 @@
-# One publisher to many viewers: with `forward/5`, and with a process of Elixir in between. The
-# publisher and the viewers are in a VM of their own, so that the CPU time is that of the middle
-# alone; 1,200-byte packets. What arrives at some of the viewers is compared with what was sent.
+# One publisher to many viewers: with `forward/5`, in one VM and from one node to another, and with a
+# process of Elixir in between. The publisher and the viewers are in a VM of their own, so that the
+# CPU time is that of the middle alone; 1,200-byte packets. What arrives at some of the viewers is
+# compared with what was sent.
 #
 #     mix run bench/forward.exs
 #
@@ -85,7 +86,7 @@ defmodule Bench.Forward do
 
   alias ExWebRTC.{MediaStreamTrack, PeerConnection}
 
-  def other_vm(modules) do
+  def other_vm(name, modules) do
     unless Node.alive?() do
       System.cmd("epmd", ["-daemon"])
       {:ok, _pid} = Node.start(:"bench#{System.pid()}@127.0.0.1", :longnames)
@@ -93,7 +94,7 @@ defmodule Bench.Forward do
 
     {:ok, _peer, node} =
       :peer.start_link(%{
-        name: :"outside#{System.pid()}",
+        name: :"#{name}#{System.pid()}",
         host: ~c"127.0.0.1",
         longnames: true,
         args: [~c"-setcookie", Atom.to_charlist(Node.get_cookie()), ~c"+sbwt", ~c"none"]
@@ -120,8 +121,9 @@ defmodule Bench.Forward do
     end
   end
 
-  def viewer(node, delivery) do
-    {outside, middle} = start(node, delivery, :none)
+  @doc "A viewer whose other end, the sink, is on the node `middle`."
+  def viewer(node, delivery, middle) do
+    {outside, middle} = start(node, delivery, :none, middle)
     track = MediaStreamTrack.new(:video)
     {:ok, transceiver} = PeerConnection.add_transceiver(middle, track, direction: :sendonly)
     connect(middle, outside)
@@ -129,13 +131,14 @@ defmodule Bench.Forward do
   end
 
   # One candidate each; functions do not cross nodes, so that of the other VM finds its own.
-  defp start(node, outside_delivery, middle_delivery) do
+  defp start(outside_node, outside_delivery, middle_delivery, middle_node \\ node()) do
     options = [video_codecs: [:vp8], controlling_process: self()]
     outside = [rtp_delivery: outside_delivery] ++ options
-    {:ok, outside} = :rpc.call(node, PeerConnection, :start, [outside])
+    {:ok, outside} = :rpc.call(outside_node, PeerConnection, :start, [outside])
     address = Bench.one_address()
-    middle = [rtp_delivery: middle_delivery, ice_ip_filter: &(&1 == address)] ++ options
-    {:ok, middle} = PeerConnection.start(middle)
+    filter = if middle_node == node(), do: [ice_ip_filter: &(&1 == address)], else: []
+    middle = [rtp_delivery: middle_delivery] ++ filter ++ options
+    {:ok, middle} = :rpc.call(middle_node, PeerConnection, :start, [middle])
     {outside, middle}
   end
 
@@ -169,12 +172,18 @@ defmodule Bench.Forward do
     end
   end
 
-  @doc "Publishes for `ms`: the CPU time here for each packet that a viewer got, and what was lost."
-  def measure(node, publisher, viewers, first, rate, ms) do
+  @doc """
+  Publishes for `ms`: the CPU time of the middle for each packet that a viewer got, and what was lost.
+  The sinks are on `far`, this node or another one.
+  """
+  def measure(node, far, publisher, viewers, first, rate, ms) do
     pcs = Enum.map(viewers, & &1.pc)
     received = fn -> :rpc.call(node, Bench.Outside, :received, [pcs]) end
     before = received.()
     arguments = [publisher.pc, publisher.track, first, rate, ms]
+
+    far_cpu = fn -> if far == node(), do: 0, else: :rpc.call(far, Bench, :cpu_us, []) end
+    far_before = far_cpu.()
 
     {next, _wall, cpu, split} =
       Bench.measure_threads(fn -> :rpc.call(node, Bench.Outside, :publish, arguments) end)
@@ -185,20 +194,20 @@ defmodule Bench.Forward do
 
     %{
       next: next,
-      cpu: cpu / delivered,
+      cpu: (cpu + far_cpu.() - far_before) / delivered,
       shards: Map.get(split, "native shards", 0) / delivered,
       lost: 100 * (sent - delivered) / sent,
       rate: delivered * 1_000 / ms
     }
   end
 
-  def run(name, node, publisher, viewers, checkers, rates) do
+  def run(name, {node, far}, publisher, viewers, checkers, rates) do
     last =
       for rate <- rates, reduce: 0 do
         first ->
           runs =
             Enum.scan(1..Bench.runs(), %{next: first}, fn _run, %{next: first} ->
-              measure(node, publisher, viewers, first, rate, 3_000)
+              measure(node, far, publisher, viewers, first, rate, 3_000)
             end)
 
           name = "#{name}, #{rate}/s to #{length(viewers)}"
@@ -226,7 +235,10 @@ alias ExWebRTC.PeerConnection
 outside = Process.get(:outside)
 
 Bench.run(fn ->
-  node = Bench.Forward.other_vm([{bench, bench_code}, outside])
+  modules = [{bench, bench_code}, outside]
+  node = Bench.Forward.other_vm("outside", modules)
+  far = Bench.Forward.other_vm("far", modules)
+  true = :rpc.call(node, Node, :connect, [far])
   count = String.to_integer(System.get_env("BENCH_VIEWERS", "50"))
 
   rates =
@@ -237,11 +249,12 @@ Bench.run(fn ->
 
   Bench.header("One publisher to #{count} viewers in another VM, 1,200 bytes")
 
-  start = fn delivery ->
+  start = fn delivery, middle ->
     publisher = Bench.Forward.publisher(node, delivery)
 
     viewers =
-      for n <- 1..count, do: Bench.Forward.viewer(node, if(n > 2, do: :none, else: :packet))
+      for n <- 1..count,
+          do: Bench.Forward.viewer(node, if(n > 2, do: :none, else: :packet), middle)
 
     checkers =
       for viewer <- Enum.take(viewers, 2) do
@@ -260,23 +273,29 @@ Bench.run(fn ->
     end
   end
 
-  {publisher, viewers, checkers} = start.(:none)
+  for {name, middle, rates} <- [
+        {"forward/5", node(), rates},
+        {"forward/5 to another node", far, Enum.take(rates, 1)}
+      ] do
+    {publisher, viewers, checkers} = start.(:none, middle)
 
-  for viewer <- viewers,
-      do:
-        {:ok, _ref} =
-          PeerConnection.forward(
-            publisher.middle,
-            publisher.received,
-            viewer.middle,
-            viewer.sender
-          )
+    for viewer <- viewers do
+      {:ok, _ref} =
+        PeerConnection.forward(
+          publisher.middle,
+          publisher.received,
+          viewer.middle,
+          viewer.sender
+        )
+    end
 
-  Bench.Forward.run("forward/5", node, publisher, viewers, checkers, rates)
-  stop.(publisher, viewers)
+    Bench.Forward.run(name, {node, middle}, publisher, viewers, checkers, rates)
+    stop.(publisher, viewers)
+  end
 
-  {publisher, viewers, checkers} = start.({:batch, 64})
+  {publisher, viewers, checkers} = start.({:batch, 64}, node())
   room = spawn_link(fn -> Bench.Forward.room(publisher.middle, viewers) end)
   :ok = PeerConnection.controlling_process(publisher.middle, room)
-  Bench.Forward.run("a room process", node, publisher, viewers, checkers, Enum.take(rates, 1))
+  name = "a room process"
+  Bench.Forward.run(name, {node, node()}, publisher, viewers, checkers, Enum.take(rates, 1))
 end)

@@ -74,6 +74,89 @@ defmodule ExWebRTC.Interop.BandwidthTest do
     )
   end
 
+  @encodings [
+    %{rid: "l", scaleResolutionDownBy: 4, maxBitrate: 150_000},
+    %{rid: "m", scaleResolutionDownBy: 2, maxBitrate: 500_000},
+    %{rid: "h", maxBitrate: 1_500_000}
+  ]
+
+  # Of a picture, in ms.
+  @longest_freeze 300
+
+  test "a viewer behind a megabit is forwarded the layer that fits, and the best one once it has room",
+       %{namespace: namespace} do
+    {source, track} = publish(namespace)
+    :ok = NetworkNamespace.limit(namespace, 1_000)
+    {sink, sender, viewer} = view(namespace)
+    {:ok, _ref} = PeerConnection.forward(source, track, sink, sender, layer: :auto)
+
+    await_width(viewer, 640)
+    true = Peer.step(viewer, :watch)
+    assert %{"widths" => [640], "longest" => longest} = seen_after(viewer, 10_000)
+    assert longest <= @longest_freeze
+
+    :ok = NetworkNamespace.limit(namespace, 8_000)
+    await_width(viewer, 1280)
+    assert %{"widths" => [640, 1280], "longest" => longest} = seen_after(viewer, 5_000)
+    assert longest <= @longest_freeze
+
+    :ok = NetworkNamespace.limit(namespace, 1_000)
+    await_width(viewer, 640)
+  end
+
+  # Three layers of Chromium's camera.
+  defp publish(namespace) do
+    filter = NetworkNamespace.filter(namespace)
+    {:ok, source} = PeerConnection.start_link(ice_ip_filter: filter, rtp_delivery: :none)
+    publisher = Peer.open(:chromium)
+
+    Peer.step(publisher, :add, %{
+      kind: "video",
+      width: 1280,
+      height: 720,
+      direction: "sendonly",
+      encodings: @encodings
+    })
+
+    :ok = Peer.answer_to(source, publisher)
+    assert_receive {:ex_webrtc, ^source, {:track, track}}, 20_000
+
+    Peers.eventually(
+      fn ->
+        layers =
+          for {_id, %{type: :inbound_rtp, packets_received: packets}} when packets > 0 <-
+                PeerConnection.get_stats(source),
+              do: packets
+
+        length(layers) == 3
+      end,
+      3_000
+    )
+
+    {source, track.id}
+  end
+
+  defp view(namespace) do
+    {:ok, sink} = PeerConnection.start_link(ice_ip_filter: NetworkNamespace.filter(namespace))
+    track = MediaStreamTrack.new(:video)
+    {:ok, transceiver} = PeerConnection.add_transceiver(sink, track, direction: :sendonly)
+    viewer = Peer.open(:chromium)
+    :ok = Peer.offer_to(sink, viewer)
+    assert_receive {:ex_webrtc, ^sink, {:connection_state_change, :connected}}, 20_000
+    true = Peer.step(viewer, :watch)
+    {sink, transceiver.sender.id, viewer}
+  end
+
+  defp await_width(viewer, width),
+    do: Peers.eventually(fn -> Peer.step(viewer, :seen)["width"] == width end, 3_000)
+
+  defp seen_after(viewer, milliseconds) do
+    receive do
+    after
+      milliseconds -> Peer.step(viewer, :seen)
+    end
+  end
+
   # The mean of what was told in the last half of the time. A machine that is busy with other tests
   # sends and decodes in fits and starts, which looks like a path that is full.
   defp assert_near(told, kilobits) do
