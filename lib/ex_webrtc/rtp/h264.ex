@@ -11,11 +11,16 @@ defmodule ExWebRTC.RTP.H264 do
   @stap_a 24
   @fu_a 28
 
+  @typedoc "A packet of ours or of `ex_rtp`."
+  @type packet() :: %{:payload => binary(), optional(atom()) => term()}
+
   @doc """
-  Whether the payload begins a keyframe: it has a sequence parameter set, or the beginning of an IDR
-  slice.
+  Whether a packet, or the payload of one, begins a keyframe: it has a sequence parameter set, or
+  the beginning of an IDR slice.
   """
-  @spec keyframe?(binary()) :: boolean()
+  @spec keyframe?(packet() | binary()) :: boolean()
+  def keyframe?(%{payload: payload}), do: keyframe?(payload)
+
   def keyframe?(<<_f::1, _nri::2, type::5, _rest::binary>>) when type in [@idr, @sps], do: true
 
   def keyframe?(<<_f::1, _nri::2, @stap_a::5, units::binary>>) do

@@ -15,11 +15,16 @@ defmodule ExWebRTC.RTP.H265 do
   @fragmentation 49
   @paci 50
 
+  @typedoc "A packet of ours or of `ex_rtp`."
+  @type packet() :: %{:payload => binary(), optional(atom()) => term()}
+
   @doc """
-  Whether the payload begins a keyframe: it has a video or sequence parameter set, or the beginning
-  of a slice of a random access picture.
+  Whether a packet, or the payload of one, begins a keyframe: it has a video or sequence parameter
+  set, or the beginning of a slice of a random access picture.
   """
-  @spec keyframe?(binary()) :: boolean()
+  @spec keyframe?(packet() | binary()) :: boolean()
+  def keyframe?(%{payload: payload}), do: keyframe?(payload)
+
   def keyframe?(<<_f::1, @aggregation::6, _layer::6, _tid::3, units::binary>>) do
     case NALPackets.aggregated(units) do
       {:ok, units} -> Enum.any?(units, &keyframe_unit?/1)

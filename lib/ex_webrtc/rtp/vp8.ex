@@ -7,10 +7,15 @@ defmodule ExWebRTC.RTP.VP8 do
 
   alias ExWebRTC.RTP.VP8.Descriptor
 
+  @typedoc "A packet of ours or of `ex_rtp`."
+  @type packet() :: %{:payload => binary(), optional(atom()) => term()}
+
   @doc """
-  Whether the payload begins a keyframe.
+  Whether a packet, or the payload of one, begins a keyframe.
   """
-  @spec keyframe?(binary()) :: boolean()
+  @spec keyframe?(packet() | binary()) :: boolean()
+  def keyframe?(%{payload: payload}), do: keyframe?(payload)
+
   def keyframe?(payload) when is_binary(payload) do
     case split(payload) do
       # The lowest bit of the frame header is 0 in keyframes (RFC 6386 section 9.1).

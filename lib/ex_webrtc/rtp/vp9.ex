@@ -7,10 +7,15 @@ defmodule ExWebRTC.RTP.VP9 do
 
   alias ExWebRTC.RTP.VP9.Descriptor
 
+  @typedoc "A packet of ours or of `ex_rtp`."
+  @type packet() :: %{:payload => binary(), optional(atom()) => term()}
+
   @doc """
-  Whether the payload begins a keyframe.
+  Whether a packet, or the payload of one, begins a keyframe.
   """
-  @spec keyframe?(binary()) :: boolean()
+  @spec keyframe?(packet() | binary()) :: boolean()
+  def keyframe?(%{payload: payload}), do: keyframe?(payload)
+
   def keyframe?(payload) when is_binary(payload) do
     # Not inter-picture predicted, and the beginning of the first spatial layer.
     match?(<<_i::1, 0::1, _rest::6, _::binary>>, payload) and

@@ -206,7 +206,23 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
 
       for packet <- packets,
           module <- [AV1, H264, H265, VP8, VP9],
-          do: module.keyframe?(packet.payload)
+          do: assert(module.keyframe?(packet) == module.keyframe?(packet.payload))
+    end
+  end
+
+  test "keyframe?/1 takes packets, of ours and of ex_rtp, as well as payloads" do
+    for {module, keyframe, other} <- [
+          {VP8, <<0x10, 0x00, "data">>, <<0x10, 0x01, "data">>},
+          {VP9, <<0x08, "data">>, <<0x48, "data">>},
+          {H264, <<0x65, 1>>, <<0x41, 1>>},
+          {H265, <<19::7, 1::9, 5>>, <<1::7, 1::9, 5>>},
+          {AV1, <<0x18, 0x0A, 1>>, <<0x10, 0x32, 1>>}
+        ],
+        {payload, keyframe?} <- [{keyframe, true}, {other, false}],
+        packet = Packet.new(payload) do
+      assert module.keyframe?(payload) == keyframe?
+      assert module.keyframe?(packet) == keyframe?
+      assert module.keyframe?(%{packet | __struct__: ExRTP.Packet}) == keyframe?
     end
   end
 
