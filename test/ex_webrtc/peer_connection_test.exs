@@ -6,6 +6,7 @@ defmodule ExWebRTC.PeerConnectionTest do
 
   alias ExWebRTC.{DataChannel, MediaStreamTrack, PeerConnection, RTPSender, RTPTransceiver}
   alias ExWebRTC.{RTCP, SessionDescription}
+  alias ExWebRTC.RTCP.SourceDescription.{Chunk, Item}
   alias ExWebRTC.RTP.Packet
 
   describe "starting" do
@@ -215,6 +216,23 @@ defmodule ExWebRTC.PeerConnectionTest do
       :ok = PeerConnection.send_pli(answerer, remote_id)
       track_id = track.id
       assert has_pli?(offerer, track_id)
+    end
+
+    test "deliver the items of a source description with the names they are encoded by" do
+      {offerer, answerer} = start()
+      {:ok, _transceiver} = PeerConnection.add_transceiver(offerer, :audio)
+      :ok = connect(offerer, answerer)
+
+      types = [:location, :rtp_stream_id, :repaired_rtp_stream_id, :mid]
+      items = for type <- types, do: %Item{type: type, text: "of the test"}
+      packet = %RTCP.SourceDescription{chunks: [%Chunk{ssrc: 7, items: items}]}
+      :ok = PeerConnection.send_rtcp(offerer, packet)
+      assert has_rtcp?(answerer, packet)
+    end
+
+    defp has_rtcp?(pc, packet) do
+      assert_receive {:ex_webrtc, ^pc, {:rtcp, packets}}, 2_000
+      Enum.any?(packets, &match?({_track, ^packet}, &1)) or has_rtcp?(pc, packet)
     end
 
     defp has_pli?(pc, track_id) do

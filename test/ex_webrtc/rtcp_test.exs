@@ -127,6 +127,29 @@ defmodule ExWebRTC.RTCPTest do
     assert <<0x81, 202, 0, 3, 1::32, 1, 2, "ab", 0, 0, 0, 0>> == RTCP.encode(packet)
   end
 
+  test "the types of items have the names that ex_rtcp gives them" do
+    names = [
+      {1, :cname},
+      {2, :name},
+      {3, :email},
+      {4, :phone},
+      {5, :location},
+      {6, :tool},
+      {7, :note},
+      {8, :priv},
+      {12, :rtp_stream_id},
+      {13, :repaired_rtp_stream_id},
+      {15, :mid}
+    ]
+
+    for {number, name} <- names do
+      bytes = <<0x81, 202, 0, 2, 1::32, number, 1, "a", 0>>
+      assert {:ok, [packet]} = RTCP.decode(bytes)
+      assert %{chunks: [%{items: [%{type: ^name, text: "a"}]}]} = packet
+      assert RTCP.encode(packet) == bytes
+    end
+  end
+
   test "a goodbye has its reason behind the sources" do
     assert <<0x81, 203, 0, 2, 1::32, 2, "no", 0>> ==
              RTCP.encode(%Goodbye{sources: [1], reason: "no"})
@@ -204,6 +227,16 @@ defmodule ExWebRTC.RTCPTest do
       chunk = %Chunk{ssrc: 1, items: [%Item{type: :cname, text: text}]}
       assert_raise ArgumentError, fn -> RTCP.encode(%SourceDescription{chunks: [chunk]}) end
       assert_raise ArgumentError, fn -> RTCP.encode(%Goodbye{sources: [], reason: text}) end
+    end
+
+    test "types of items that there are not" do
+      for type <- [:loc, 0, 256, nil] do
+        chunk = %Chunk{ssrc: 1, items: [%Item{type: type, text: ""}]}
+
+        assert_raise ArgumentError, ~r/:location, .*#{inspect(type)}/, fn ->
+          RTCP.encode(%SourceDescription{chunks: [chunk]})
+        end
+      end
     end
 
     test "deltas that do not fit their symbols" do

@@ -3,18 +3,18 @@ defmodule ExWebRTC.RTCP.SourceDescription.Item do
   One item of a source description (RFC 3550 section 6.5, RFC 8852, RFC 9143).
   """
 
-  # The SDES item types that IANA has registered and WebRTC meets.
+  # The SDES item types that IANA has registered and WebRTC meets, with the names of `ex_rtcp`.
   @types [
     {1, :cname},
     {2, :name},
     {3, :email},
     {4, :phone},
-    {5, :loc},
+    {5, :location},
     {6, :tool},
     {7, :note},
     {8, :priv},
-    {12, :rid},
-    {13, :repaired_rid},
+    {12, :rtp_stream_id},
+    {13, :repaired_rtp_stream_id},
     {15, :mid}
   ]
 
@@ -23,12 +23,12 @@ defmodule ExWebRTC.RTCP.SourceDescription.Item do
           | :name
           | :email
           | :phone
-          | :loc
+          | :location
           | :tool
           | :note
           | :priv
-          | :rid
-          | :repaired_rid
+          | :rtp_stream_id
+          | :repaired_rtp_stream_id
           | :mid
 
   @typedoc """
@@ -60,4 +60,11 @@ defmodule ExWebRTC.RTCP.SourceDescription.Item do
 
   defp type_name(number), do: number
   defp type_number(number) when number in 1..255, do: number
+
+  defp type_number(other) do
+    names = Enum.map_join(@types, ", ", fn {_number, name} -> inspect(name) end)
+
+    raise ArgumentError,
+          "the type of an item is one of #{names}, or a number in 1..255, got: #{inspect(other)}"
+  end
 end

@@ -11,7 +11,7 @@ defmodule ExWebRTC.RTP.Packet.Extension.SourceDescription do
   alias ExWebRTC.RTP.Packet.Extension
 
   @typedoc """
-  `type` is for the reader, such as `:mid`, `:rid` or `:repaired_rid`: it is not encoded, and `nil`
+  `type` is for the reader, such as `:mid`, `:rtp_stream_id` or `:repaired_rtp_stream_id`: it is not encoded, and `nil`
   after `from_raw/1`, as only the negotiated id tells the items apart.
   """
   @type t() :: %__MODULE__{text: binary(), type: atom() | nil}
