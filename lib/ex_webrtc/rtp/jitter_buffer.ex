@@ -58,12 +58,12 @@ defmodule ExWebRTC.RTP.JitterBuffer do
   # Without a late packet for this long, the adaptive latency shrinks by an eighth.
   @shrink_interval 5_000
 
-  @default_latency 100
+  @default_latency 200
   @default_min_latency 20
   @default_max_latency 500
 
   @typedoc """
-  - `latency`: milliseconds to wait for a missing packet; default 100
+  - `latency`: milliseconds to wait for a missing packet; default 200
   - `adaptive`: whether the latency changes; default `false`
   - `min_latency`, `max_latency`: its bounds then; default 20 and 500
   """
@@ -171,13 +171,15 @@ defmodule ExWebRTC.RTP.JitterBuffer do
     end
   end
 
-  @doc "Returns everything that waits, in order, and begins anew."
+  @doc """
+  Returns everything that waits, in order, and begins anew. The numbers that are missing in between
+  count as lost.
+  """
   @spec flush(t()) :: result()
   def flush(%__MODULE__{} = buffer) do
     {packets, buffer} = drain(buffer)
 
-    {packets, nil,
-     %{buffer | phase: :starting, next: nil, highest: nil, suspect: nil, deadline: nil}}
+    {packets, nil, %{begin_anew(buffer) | deadline: nil}}
   end
 
   @doc """
@@ -229,20 +231,15 @@ defmodule ExWebRTC.RTP.JitterBuffer do
   defp reset(buffer, packet, now) do
     {packets, buffer} = drain(buffer)
 
-    buffer = %{
-      buffer
-      | phase: :starting,
-        next: nil,
-        highest: nil,
-        suspect: nil,
-        skipped: nil,
-        resets: buffer.resets + 1
-    }
+    buffer = begin_anew(%{buffer | resets: buffer.resets + 1})
 
     {:ok, index} = place(buffer, packet.sequence_number)
     {more, timer, buffer} = buffer |> accept(index, packet, now) |> advance(now)
     {packets ++ more, timer, buffer}
   end
+
+  defp begin_anew(buffer),
+    do: %{buffer | phase: :starting, next: nil, highest: nil, suspect: nil, skipped: nil}
 
   defp accept(%{phase: :running, next: next} = buffer, index, _packet, now) when index < next do
     buffer = %{buffer | suspect: nil}
@@ -344,7 +341,14 @@ defmodule ExWebRTC.RTP.JitterBuffer do
     {in_order(due), buffer}
   end
 
-  defp drain(%{waiting: waiting} = buffer), do: {in_order(waiting), %{buffer | waiting: %{}}}
+  # Behind gaps that nothing fills any more.
+  defp drain(%{waiting: waiting} = buffer) when map_size(waiting) == 0, do: {[], buffer}
+
+  defp drain(%{waiting: waiting} = buffer) do
+    next = buffer.next || first(waiting)
+    lost = Enum.max(Map.keys(waiting)) - next + 1 - map_size(waiting)
+    {in_order(waiting), %{buffer | waiting: %{}, lost: buffer.lost + lost}}
+  end
 
   defp in_order(waiting) do
     waiting |> Enum.sort_by(&elem(&1, 0)) |> Enum.map(fn {_index, {packet, _at}} -> packet end)

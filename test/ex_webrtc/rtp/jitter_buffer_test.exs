@@ -60,6 +60,32 @@ defmodule ExWebRTC.RTP.JitterBufferTest do
     assert {[], 100, _buffer} = JitterBuffer.insert(buffer, packet(40_000), 200)
   end
 
+  test "what is missing before and between the flushed packets is lost" do
+    {[], 100, buffer} = JitterBuffer.insert(running(1), packet(7), 200)
+    {[], nil, buffer} = JitterBuffer.insert(buffer, packet(5), 200)
+    {[_five, _seven], nil, buffer} = JitterBuffer.flush(buffer)
+    # 2, 3, 4 and 6.
+    assert %{lost: 4, buffered: 0} = JitterBuffer.stats(buffer)
+
+    # Before the first packet nothing is known to be missing.
+    {[], 100, buffer} = JitterBuffer.insert(buffer, packet(20), 300)
+    {[], nil, buffer} = JitterBuffer.insert(buffer, packet(22), 300)
+    {[_twenty, _twenty_two], nil, buffer} = JitterBuffer.flush(buffer)
+    assert %{lost: 5} = JitterBuffer.stats(buffer)
+    assert {[], nil, ^buffer} = JitterBuffer.flush(buffer)
+  end
+
+  test "what is missing when a new stream begins is lost" do
+    {[], 100, buffer} = JitterBuffer.insert(running(1), packet(3), 200)
+    {[], nil, buffer} = JitterBuffer.insert(buffer, packet(30_000), 201)
+    {[_three], _timer, buffer} = JitterBuffer.insert(buffer, packet(30_001), 202)
+    assert %{lost: 1, resets: 1} = JitterBuffer.stats(buffer)
+  end
+
+  test "the default latency is 200 ms" do
+    assert {[], 200, _buffer} = JitterBuffer.insert(JitterBuffer.new(), packet(1), 0)
+  end
+
   test "one stray number is dropped; a jump that goes on is a new stream" do
     {[], nil, buffer} = JitterBuffer.insert(running(1), packet(30_000), 200)
     {[_two], nil, buffer} = JitterBuffer.insert(buffer, packet(2), 201)
