@@ -402,6 +402,10 @@ defmodule ExWebRTC.Recorder do
   defp take({frames, timer, lane}, state, key) do
     if timer, do: Process.send_after(self(), {:jitter_buffer, key}, timer)
     lane = request_keyframe(lane, frames, state, key)
+    put_all(state, key, lane, frames)
+  end
+
+  defp put_all(state, key, lane, frames) do
     state = %{state | lanes: Map.put(state.lanes, key, lane)}
     number = state.homes[key]
     frames |> Enum.reduce(state, &put(&2, key, &1)) |> open_complete(number)
@@ -545,9 +549,14 @@ defmodule ExWebRTC.Recorder do
   defp flush_lanes(state, keys) do
     Enum.reduce(keys, state, fn key, state ->
       case state.lanes do
-        %{^key => lane} -> lane |> Lane.flush(written?(state, key)) |> take(state, key)
+        # No keyframe is asked for: nothing comes into this file any more.
+        %{^key => lane} ->
+          {frames, nil, lane} = Lane.flush(lane, written?(state, key))
+          put_all(state, key, lane, frames)
+
         # Its file could not be written.
-        _given_up -> state
+        _given_up ->
+          state
       end
     end)
   end

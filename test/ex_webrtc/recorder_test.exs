@@ -126,6 +126,45 @@ defmodule ExWebRTC.RecorderTest do
     assert File.read!(manifest[audio.id].location) =~ "1:580-620"
   end
 
+  test "gaps behind which packets still wait when a track ends are told, each in its place", %{
+    tmp_dir: directory
+  } do
+    {:ok, recorder} = Recorder.start_link(base_dir: directory, latency: 60_000)
+    {audio, _video} = tracks()
+    {:ok, _manifest} = Recorder.add_tracks(recorder, [{audio, @opus}])
+
+    packets =
+      for {packet, n} <- Enum.with_index(audio_packets(2)),
+          n != 30 and n not in 60..69,
+          do: packet
+
+    feed(recorder, audio, packets, 0)
+    {:ok, manifest, nil} = Recorder.end_tracks(recorder, [audio.id])
+    assert [{580, 620}, {1180, 1400}] == manifest[audio.id].gaps
+    assert File.read!(manifest[audio.id].location) =~ "1:580-620;1:1180-1400"
+  end
+
+  test "a loss found when a track ends asks for no keyframe", %{tmp_dir: directory} do
+    parent = self()
+    options = [latency: 60_000, request_keyframe: &send(parent, {:keyframe, &1, &2})]
+    {:ok, recorder} = Recorder.start_link([base_dir: directory] ++ options)
+    {_audio, %{id: id} = video} = tracks()
+    {:ok, _manifest} = Recorder.add_tracks(recorder, [{video, @vp8}])
+
+    frame = fn n, header ->
+      payload = <<0x10, header, 0, 0, 0x9D, 0x01, 0x2A, 160::little-16, 120::little-16, n>>
+      fields = [payload_type: 96, sequence_number: n, timestamp: n * 3600, marker: true]
+      {n * 40, Packet.new(payload, fields)}
+    end
+
+    feed(recorder, video, [frame.(0, 0)], 0)
+    # The first packet has waited long enough: as the timer says it.
+    send(recorder, {:jitter_buffer, {id, nil}})
+    feed(recorder, video, for(n <- 50..60, do: frame.(n, 1)), 0)
+    assert {:ok, %{^id => %{gaps: [{0, 2000}]}}, nil} = Recorder.end_tracks(recorder, [id])
+    refute_received {:keyframe, _track, _rid}
+  end
+
   # The timers of the recorder fire in the order in which they were set, and so does ours.
   defp wait_until_quiet(recorder) do
     :sys.get_state(recorder)

@@ -10,13 +10,24 @@ defmodule ExWebRTC.Recorder.Lane do
 
   # A sender that was asked takes a moment; each keyframe is many packets.
   @keyframe_interval 1000
+  @sequence_numbers 65_536
 
-  # `payload_type` is that of the first packet. `ssrc` is that of the last, `arrival` when it came; `lost` is how
-  # much of the jitter buffer's count has been told as a gap, `repaired` how much was lost when the last
-  # keyframe came or was asked for, `asked` when that was.
+  # `payload_type` is that of the first packet. `ssrc` is that of the last, `arrival` when it came;
+  # `lost` is what the jitter buffer has counted, `next` the number behind the last packet it returned,
+  # `gap` the time since which packets are missing, until a frame ends it. `repaired` is how much was
+  # lost when the last keyframe came or was asked for, `asked` when that was.
   @enforce_keys [:codec, :payload_type, :jitter_buffer, :depayloader, :timeline]
   defstruct @enforce_keys ++
-              [ssrc: nil, arrival: nil, lost: 0, last_time: nil, asked: nil, repaired: 0]
+              [
+                ssrc: nil,
+                arrival: nil,
+                lost: 0,
+                next: nil,
+                gap: nil,
+                last_time: nil,
+                asked: nil,
+                repaired: 0
+              ]
 
   @typedoc "A frame, its time, and the time since which packets are missing before it, if any."
   @type timed() :: {Frame.t(), float(), gap :: float() | nil}
@@ -63,8 +74,13 @@ defmodule ExWebRTC.Recorder.Lane do
   def flush(lane, slew?), do: lane.jitter_buffer |> JitterBuffer.flush() |> frames(lane, slew?)
 
   defp frames({packets, timer, jitter_buffer}, lane, slew?) do
+    lost = JitterBuffer.stats(jitter_buffer).lost
+    lost? = lost > lane.lost
+
     {frames, lane} =
       Enum.flat_map_reduce(packets, %{lane | jitter_buffer: jitter_buffer}, fn arrived, lane ->
+        lane = follow(lane, arrived.sequence_number, lost?)
+
         case Depayloader.depayload_frame(lane.depayloader, arrived.packet) do
           {%Frame{} = frame, depayloader} ->
             timed(%{lane | depayloader: depayloader}, frame, arrived.at, slew?)
@@ -74,15 +90,19 @@ defmodule ExWebRTC.Recorder.Lane do
         end
       end)
 
-    {frames, timer, lane}
+    {frames, timer, %{lane | lost: lost}}
+  end
+
+  # Several packets may come at once, with gaps between them.
+  defp follow(lane, number, lost?) do
+    missing? = lost? and lane.next != nil and number != lane.next
+    gap = lane.gap || if missing?, do: lane.last_time
+    %{lane | next: rem(number + 1, @sequence_numbers), gap: gap}
   end
 
   defp timed(lane, frame, at, slew?) do
     {time, timeline} = Timeline.time(lane.timeline, frame.timestamp, at, slew?)
-    lost = JitterBuffer.stats(lane.jitter_buffer).lost
-    gap = if lost > lane.lost, do: lane.last_time
-
-    {[{frame, time, gap}], %{lane | timeline: timeline, lost: lost, last_time: time}}
+    {[{frame, time, lane.gap}], %{lane | timeline: timeline, gap: nil, last_time: time}}
   end
 
   @doc """

@@ -102,7 +102,7 @@ defmodule ExWebRTC.Recorder.Output do
 
     held =
       for {key, {frame, time, gap}} <- output.held,
-          do: {key, {frame, retime.(key, frame, time), gap}}
+          do: {key, {frame, retime.(key, frame, time), gap && retime.(key, frame, gap)}}
 
     origin = held |> Enum.map(fn {_key, {_frame, time, _gap}} -> time end) |> Enum.min()
 
