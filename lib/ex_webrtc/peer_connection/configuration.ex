@@ -116,7 +116,7 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   - `ice_transport_policy`: `:relay` uses candidates of TURN servers only, and so hides the
     addresses of this host. Default `:all`.
   - `ice_ip_filter`: called with each address of this host; `false` keeps it out of the candidates.
-    Default: every usable address.
+    Default: every usable address. For Fly.io there is `ExWebRTC.ICE.FlyIpFilter`.
   - `ice_port_range`: local ports to choose from, any enumerable. A connection takes one port
     per address; when all are taken, it gathers no candidates on that address, and says so with
     `:ice_candidate_error` (code 701, no URL) and in the log. Default `[0]`: any free port.
