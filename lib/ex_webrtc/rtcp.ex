@@ -55,21 +55,36 @@ defmodule ExWebRTC.RTCP do
   @type decode_error() ::
           :not_enough_data | :unsupported_version | :invalid_padding | :invalid_packet
 
+  @packets [
+    SenderReport,
+    ReceiverReport,
+    SourceDescription,
+    Goodbye,
+    APP,
+    NACK,
+    TransportCC,
+    PLI,
+    FIR,
+    REMB,
+    XR,
+    Unknown
+  ]
+
   # The length of a packet is counted in 16 bits, in words of 32 bits, without the first.
   @max_body_words 65_535
 
   @doc """
   Encodes a packet, or a list of packets to a compound. Packets of `ex_rtcp` are taken as well.
 
-  Raises `ArgumentError` for what a packet cannot carry, such as 32 reports.
+  Raises `ArgumentError` for what a packet cannot carry, such as 32 reports, or a number outside of its
+  range, which it names.
   """
   @spec encode(packet() | struct() | [packet() | struct()]) :: binary()
   def encode(packets) when is_list(packets),
     do: for(packet <- packets, into: <<>>, do: encode(packet))
 
   def encode(packet) do
-    %module{} = packet = PacketStructs.to_ours(packet)
-    {{count, type}, body} = module.encode_body(packet)
+    {{count, type}, body} = packet |> PacketStructs.to_ours() |> encode_body()
     words = div(byte_size(body), 4)
 
     if count not in 0..31 or rem(byte_size(body), 4) != 0 or words > @max_body_words do
@@ -77,6 +92,13 @@ defmodule ExWebRTC.RTCP do
     end
 
     <<2::2, 0::1, count::5, type, words::16, body::binary>>
+  end
+
+  defp encode_body(%module{} = packet) when module in @packets, do: module.encode_body(packet)
+
+  defp encode_body(other) do
+    raise ArgumentError,
+          "expected a packet of ExWebRTC.RTCP or ex_rtcp, or a list of them, got: #{inspect(other)}"
   end
 
   @doc """

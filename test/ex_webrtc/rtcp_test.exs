@@ -2,6 +2,8 @@ defmodule ExWebRTC.RTCPTest do
   use ExUnit.Case, async: true
   use ExWebRTC.Property
 
+  import Bitwise
+
   alias ExWebRTC.RTCP
 
   alias ExWebRTC.RTCP.{
@@ -23,6 +25,7 @@ defmodule ExWebRTC.RTCPTest do
   alias ExWebRTC.RTCP.SourceDescription.{Chunk, Item}
   alias ExWebRTC.RTCP.TransportCC.{RunLength, StatusVector}
   alias ExWebRTC.RTCP.XR.{DLRR, ReceiverReferenceTime}
+  alias ExWebRTC.RTP.Packet
 
   doctest RTCP
   doctest NACK
@@ -227,6 +230,105 @@ defmodule ExWebRTC.RTCPTest do
       chunk = %Chunk{ssrc: 1, items: [%Item{type: :cname, text: text}]}
       assert_raise ArgumentError, fn -> RTCP.encode(%SourceDescription{chunks: [chunk]}) end
       assert_raise ArgumentError, fn -> RTCP.encode(%Goodbye{sources: [], reason: text}) end
+    end
+
+    test "numbers outside of their range, naming the field" do
+      for packet <- packets(),
+          {field, value} <- Map.from_struct(packet),
+          is_integer(value),
+          # A bitrate has an exponent.
+          wrong <- [1 <<< 90, -(1 <<< 90), nil, 1.0] do
+        assert_raise ArgumentError,
+                     ~r/expected #{inspect(field)} of #{inspect(packet.__struct__)}/,
+                     fn ->
+                       RTCP.encode(Map.put(packet, field, wrong))
+                     end
+      end
+    end
+
+    test "the first number above and below the range of each field of a report" do
+      for {field, last} <- [
+            ssrc: 0xFFFFFFFF,
+            fraction_lost: 255,
+            total_lost: 0x7FFFFF,
+            last_sequence_number: 0xFFFFFFFF,
+            jitter: 0xFFFFFFFF,
+            last_sr: 0xFFFFFFFF,
+            delay: 0xFFFFFFFF
+          ] do
+        packet = %ReceiverReport{ssrc: 1, reports: [report([{field, last}])]}
+        assert {:ok, [packet]} == packet |> RTCP.encode() |> RTCP.decode()
+        first = if field == :total_lost, do: -0x800000, else: 0
+
+        for wrong <- [last + 1, first - 1] do
+          assert_raise ArgumentError,
+                       ~r/#{inspect(field)} .*in #{first}\.\.#{last}, got: #{wrong}/,
+                       fn ->
+                         RTCP.encode(%{packet | reports: [report([{field, wrong}])]})
+                       end
+        end
+      end
+    end
+
+    test "parts that are not what they should be, naming the field" do
+      dlrr = %DLRR{reports: [%{ssrc: 2, last_rr: 3, delay: -1}]}
+
+      for {field, packet} <- [
+            nacks: %NACK{sender_ssrc: 1, media_ssrc: 2, nacks: [%{pid: 1, blp: 5}]},
+            nacks: %NACK{sender_ssrc: 1, media_ssrc: 2, nacks: [%{pid: 65_536, blp: <<0, 0>>}]},
+            sources: %Goodbye{sources: [-1]},
+            reason: %Goodbye{sources: [], reason: :enough},
+            entries: %FIR{sender_ssrc: 1, entries: [%{ssrc: 1, seq_nr: 256}]},
+            ssrcs: %REMB{sender_ssrc: 1, bitrate: 1, ssrcs: [0x100000000]},
+            reports: %ReceiverReport{ssrc: 1, reports: [nil]},
+            profile_extension: %ReceiverReport{ssrc: 1, profile_extension: nil},
+            ssrc: %SourceDescription{chunks: [%Chunk{ssrc: -1, items: []}]},
+            data: %APP{ssrc: 1, name: "test", data: nil},
+            ntp_timestamp: %XR{ssrc: 1, blocks: [%ReceiverReferenceTime{ntp_timestamp: -1}]},
+            reports: %XR{ssrc: 1, blocks: [dlrr]},
+            blocks: %XR{ssrc: 1, blocks: [%{type: 256, type_specific: 1, data: ""}]},
+            body: %Unknown{type: 195, body: nil}
+          ] do
+        assert_raise ArgumentError, ~r/expected #{inspect(field)} /, fn -> RTCP.encode(packet) end
+      end
+    end
+
+    test "a count of packets that the chunks do not have, or that leaves chunks over" do
+      feedback = Enum.find(packets(), &is_struct(&1, TransportCC))
+
+      # Two of the last three are not needed for 11, all three are too many for 10.
+      assert RTCP.encode(%{feedback | packet_status_count: 11})
+
+      for count <- [0, 10, 14] do
+        assert_raise ArgumentError, ~r/packet_status_count/, fn ->
+          RTCP.encode(%{feedback | packet_status_count: count})
+        end
+      end
+
+      for {field, chunk} <- [
+            {"run_length", %RunLength{status_symbol: :small_delta, run_length: 8192}},
+            {"status_symbol", %RunLength{status_symbol: :lost, run_length: 13}},
+            {"symbols", %StatusVector{symbols: List.duplicate(:lost, 14)}},
+            {"packet_chunks", :small_delta}
+          ] do
+        assert_raise ArgumentError, ~r/#{field}/, fn ->
+          RTCP.encode(%{feedback | packet_chunks: [chunk]})
+        end
+      end
+    end
+
+    test "what is no RTCP packet" do
+      for wrong <- [
+            nil,
+            %URI{},
+            :pli,
+            [nil],
+            %Packet{payload_type: 1, sequence_number: 1, timestamp: 1, ssrc: 1, payload: ""}
+          ] do
+        assert_raise ArgumentError, ~r/expected a packet of ExWebRTC.RTCP or ex_rtcp/, fn ->
+          RTCP.encode(wrong)
+        end
+      end
     end
 
     test "types of items that there are not" do

@@ -5,6 +5,8 @@ defmodule ExWebRTC.RTCP.APP do
 
   @behaviour ExWebRTC.RTCP.Body
 
+  import ExWebRTC.RTP.Packet.Wire
+
   @typedoc "`name`: four bytes; `data`: whole words."
   @type t() :: %__MODULE__{
           subtype: 0..31,
@@ -17,10 +19,16 @@ defmodule ExWebRTC.RTCP.APP do
   defstruct @enforce_keys ++ [subtype: 0, data: <<>>]
 
   @impl true
-  def encode_body(%__MODULE__{name: <<name::binary-size(4)>>} = app),
-    do: {{app.subtype, 204}, <<app.ssrc::32, name::binary, app.data::binary>>}
+  def encode_body(%__MODULE__{subtype: subtype, ssrc: ssrc, data: data} = app)
+      when subtype in 0..31 and is_uint32(ssrc) and is_binary(data),
+      do: {{subtype, 204}, <<ssrc::32, encode_name(app.name)::binary, data::binary>>}
 
-  def encode_body(%__MODULE__{name: name}),
+  def encode_body(%__MODULE__{} = app),
+    do: raise_wrong_field!(app, subtype: 0..31, ssrc: 0..0xFFFFFFFF, data: :binary)
+
+  defp encode_name(<<name::binary-size(4)>>), do: name
+
+  defp encode_name(name),
     do: raise(ArgumentError, "the name of an APP packet is four bytes, got: #{inspect(name)}")
 
   @impl true

@@ -5,6 +5,8 @@ defmodule ExWebRTC.RTCP.FIR do
 
   @behaviour ExWebRTC.RTCP.Body
 
+  import ExWebRTC.RTP.Packet.Wire
+
   @typedoc "`seq_nr` goes up by one with each new request; the same number repeats a request."
   @type entry() :: %{ssrc: 0..0xFFFFFFFF, seq_nr: 0..255}
 
@@ -19,9 +21,25 @@ defmodule ExWebRTC.RTCP.FIR do
   defstruct @enforce_keys ++ [media_ssrc: 0]
 
   @impl true
-  def encode_body(%__MODULE__{} = fir) do
-    entries = for entry <- fir.entries, into: <<>>, do: <<entry.ssrc::32, entry.seq_nr, 0::24>>
-    {{4, 206}, <<fir.sender_ssrc::32, fir.media_ssrc::32, entries::binary>>}
+  def encode_body(%__MODULE__{sender_ssrc: sender_ssrc, media_ssrc: media_ssrc} = fir)
+      when is_uint32(sender_ssrc) and is_uint32(media_ssrc) do
+    entries = for entry <- fir.entries, into: <<>>, do: encode_entry(entry)
+    {{4, 206}, <<sender_ssrc::32, media_ssrc::32, entries::binary>>}
+  end
+
+  def encode_body(%__MODULE__{} = fir),
+    do: raise_wrong_field!(fir, sender_ssrc: 0..0xFFFFFFFF, media_ssrc: 0..0xFFFFFFFF)
+
+  defp encode_entry(%{ssrc: ssrc, seq_nr: seq_nr}) when is_uint32(ssrc) and is_uint8(seq_nr),
+    do: <<ssrc::32, seq_nr, 0::24>>
+
+  defp encode_entry(other) do
+    raise_wrong!(
+      :entries,
+      "maps with :ssrc in 0..4294967295 and :seq_nr in 0..255",
+      other,
+      __MODULE__
+    )
   end
 
   @impl true

@@ -5,6 +5,8 @@ defmodule ExWebRTC.RTCP.Goodbye do
 
   @behaviour ExWebRTC.RTCP.Body
 
+  import ExWebRTC.RTP.Packet.Wire
+
   @typedoc "`sources`: SSRCs and CSRCs, 31 at most; `reason`: at most 255 bytes of text."
   @type t() :: %__MODULE__{sources: [0..0xFFFFFFFF], reason: String.t() | nil}
 
@@ -13,8 +15,8 @@ defmodule ExWebRTC.RTCP.Goodbye do
 
   @impl true
   def encode_body(%__MODULE__{sources: sources, reason: reason}) do
-    ssrcs = for source <- sources, into: <<>>, do: <<source::32>>
-    {{length(sources), 203}, ssrcs <> encode_reason(reason)}
+    ssrcs = uint32s(sources, :sources)
+    {{div(byte_size(ssrcs), 4), 203}, ssrcs <> encode_reason(reason)}
   end
 
   defp encode_reason(nil), do: <<>>
@@ -26,7 +28,7 @@ defmodule ExWebRTC.RTCP.Goodbye do
   end
 
   defp encode_reason(reason),
-    do: raise(ArgumentError, "a reason is at most 255 bytes, got: #{byte_size(reason)}")
+    do: raise_wrong!(:reason, "nil or at most 255 bytes", reason, __MODULE__)
 
   @impl true
   def decode_body(count, body) do

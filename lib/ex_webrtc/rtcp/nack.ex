@@ -9,6 +9,8 @@ defmodule ExWebRTC.RTCP.NACK do
 
   @behaviour ExWebRTC.RTCP.Body
 
+  import ExWebRTC.RTP.Packet.Wire
+
   @typedoc """
   The packet `pid`, and those of the 16 that follow it whose bit is set in `blp`, the lowest bit
   first; `blp` is a binary of two bytes.
@@ -54,10 +56,10 @@ defmodule ExWebRTC.RTCP.NACK do
   defp add(number, []), do: [{number, 0}]
 
   @doc """
-  The sequence numbers that a NACK asks for.
+  The sequence numbers that a NACK asks for, of ours or of `ex_rtcp`.
   """
-  @spec to_sequence_numbers(t()) :: [0..65_535]
-  def to_sequence_numbers(%__MODULE__{nacks: nacks}) do
+  @spec to_sequence_numbers(t() | struct()) :: [0..65_535]
+  def to_sequence_numbers(%_nack{nacks: nacks}) do
     for %{pid: pid, blp: <<blp::16>>} <- nacks,
         distance <- 0..16,
         distance == 0 or Bitwise.band(Bitwise.bsr(blp, distance - 1), 1) == 1,
@@ -65,13 +67,25 @@ defmodule ExWebRTC.RTCP.NACK do
   end
 
   @impl true
-  def encode_body(%__MODULE__{} = nack) do
-    nacks =
-      for %{pid: pid, blp: <<blp::binary-size(2)>>} <- nack.nacks,
-          into: <<>>,
-          do: <<pid::16, blp::binary>>
+  def encode_body(%__MODULE__{sender_ssrc: sender_ssrc, media_ssrc: media_ssrc, nacks: nacks})
+      when is_uint32(sender_ssrc) and is_uint32(media_ssrc) do
+    nacks = for nack <- nacks, into: <<>>, do: encode_nack(nack)
+    {{1, 205}, <<sender_ssrc::32, media_ssrc::32, nacks::binary>>}
+  end
 
-    {{1, 205}, <<nack.sender_ssrc::32, nack.media_ssrc::32, nacks::binary>>}
+  def encode_body(%__MODULE__{} = nack),
+    do: raise_wrong_field!(nack, sender_ssrc: 0..0xFFFFFFFF, media_ssrc: 0..0xFFFFFFFF)
+
+  defp encode_nack(%{pid: pid, blp: <<blp::binary-size(2)>>}) when is_uint16(pid),
+    do: <<pid::16, blp::binary>>
+
+  defp encode_nack(other) do
+    raise_wrong!(
+      :nacks,
+      "maps with :pid in 0..65535 and :blp, a binary of two bytes",
+      other,
+      __MODULE__
+    )
   end
 
   @impl true

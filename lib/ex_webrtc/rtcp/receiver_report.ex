@@ -5,6 +5,8 @@ defmodule ExWebRTC.RTCP.ReceiverReport do
 
   @behaviour ExWebRTC.RTCP.Body
 
+  import ExWebRTC.RTP.Packet.Wire
+
   alias ExWebRTC.RTCP.ReceptionReport
 
   @typedoc "As in `t:ExWebRTC.RTCP.SenderReport.t/0`."
@@ -18,11 +20,14 @@ defmodule ExWebRTC.RTCP.ReceiverReport do
   defstruct @enforce_keys ++ [reports: [], profile_extension: <<>>]
 
   @impl true
-  def encode_body(%__MODULE__{} = report) do
+  def encode_body(%__MODULE__{ssrc: ssrc, profile_extension: extension} = report)
+      when is_uint32(ssrc) and is_binary(extension) do
     reports = ReceptionReport.encode_all(report.reports)
-    body = <<report.ssrc::32, reports::binary, report.profile_extension::binary>>
-    {{length(report.reports), 201}, body}
+    {{length(report.reports), 201}, <<ssrc::32, reports::binary, extension::binary>>}
   end
+
+  def encode_body(%__MODULE__{} = report),
+    do: raise_wrong_field!(report, ssrc: 0..0xFFFFFFFF, profile_extension: :binary)
 
   @impl true
   def decode_body(count, <<ssrc::32, rest::binary>>) do

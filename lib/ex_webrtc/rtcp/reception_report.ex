@@ -3,6 +3,8 @@ defmodule ExWebRTC.RTCP.ReceptionReport do
   How well one source is received, as sender and receiver reports tell it (RFC 3550 section 6.4.1).
   """
 
+  import ExWebRTC.RTP.Packet.Wire
+
   @typedoc """
   - `ssrc`: the source it is about
   - `fraction_lost`: packets lost since the last report, in 1/256
@@ -35,12 +37,37 @@ defmodule ExWebRTC.RTCP.ReceptionReport do
 
   @doc false
   @spec encode_all([t()]) :: binary()
-  def encode_all(reports) do
-    for report <- reports, into: <<>> do
-      <<report.ssrc::32, report.fraction_lost, report.total_lost::24,
-        report.last_sequence_number::32, report.jitter::32, report.last_sr::32, report.delay::32>>
-    end
+  def encode_all(reports), do: for(report <- reports, into: <<>>, do: encode(report))
+
+  defp encode(%__MODULE__{
+         ssrc: ssrc,
+         fraction_lost: fraction_lost,
+         total_lost: total_lost,
+         last_sequence_number: last_sequence_number,
+         jitter: jitter,
+         last_sr: last_sr,
+         delay: delay
+       })
+       when is_uint32(ssrc) and is_uint8(fraction_lost) and total_lost in -0x800000..0x7FFFFF and
+              is_uint32(last_sequence_number) and is_uint32(jitter) and is_uint32(last_sr) and
+              is_uint32(delay) do
+    <<ssrc::32, fraction_lost, total_lost::24, last_sequence_number::32, jitter::32, last_sr::32,
+      delay::32>>
   end
+
+  defp encode(%__MODULE__{} = report) do
+    raise_wrong_field!(report,
+      ssrc: 0..0xFFFFFFFF,
+      fraction_lost: 0..255,
+      total_lost: -0x800000..0x7FFFFF,
+      last_sequence_number: 0..0xFFFFFFFF,
+      jitter: 0..0xFFFFFFFF,
+      last_sr: 0..0xFFFFFFFF,
+      delay: 0..0xFFFFFFFF
+    )
+  end
+
+  defp encode(other), do: raise_wrong!(:reports, "reception reports", other)
 
   @doc false
   # `count` reports and what follows them.

@@ -6,6 +6,7 @@ defmodule ExWebRTC.RTCP.REMB do
   @behaviour ExWebRTC.RTCP.Body
 
   import Bitwise
+  import ExWebRTC.RTP.Packet.Wire
 
   @typedoc """
   - `bitrate`: bits per second for all of `ssrcs` together. 18 bits and an exponent are sent, so
@@ -22,20 +23,33 @@ defmodule ExWebRTC.RTCP.REMB do
   @enforce_keys [:sender_ssrc, :bitrate, :ssrcs]
   defstruct @enforce_keys ++ [media_ssrc: 0]
 
-  @max_exponent 63
+  # The exponent has six bits.
+  @max_bitrate (1 <<< (18 + 63)) - 1
 
   @impl true
-  def encode_body(%__MODULE__{bitrate: bitrate, ssrcs: ssrcs} = remb) do
+  def encode_body(
+        %__MODULE__{sender_ssrc: sender_ssrc, media_ssrc: media_ssrc, bitrate: bitrate} = remb
+      )
+      when is_uint32(sender_ssrc) and is_uint32(media_ssrc) and
+             bitrate in 0..@max_bitrate do
     {exponent, mantissa} = split(bitrate, 0)
+    ssrcs = uint32s(remb.ssrcs, :ssrcs)
+    count = div(byte_size(ssrcs), 4)
 
-    if length(ssrcs) > 255 or exponent > @max_exponent,
-      do: raise(ArgumentError, "no REMB packet can carry #{inspect(remb)}")
+    if count > 255, do: raise(ArgumentError, "a REMB has at most 255 :ssrcs, got: #{count}")
 
     body =
-      <<remb.sender_ssrc::32, remb.media_ssrc::32, "REMB", length(ssrcs), exponent::6,
-        mantissa::18, for(ssrc <- ssrcs, into: <<>>, do: <<ssrc::32>>)::binary>>
+      <<sender_ssrc::32, media_ssrc::32, "REMB", count, exponent::6, mantissa::18, ssrcs::binary>>
 
     {{15, 206}, body}
+  end
+
+  def encode_body(%__MODULE__{} = remb) do
+    raise_wrong_field!(remb,
+      sender_ssrc: 0..0xFFFFFFFF,
+      media_ssrc: 0..0xFFFFFFFF,
+      bitrate: 0..@max_bitrate
+    )
   end
 
   defp split(mantissa, exponent) when mantissa <= 0x3FFFF, do: {exponent, mantissa}

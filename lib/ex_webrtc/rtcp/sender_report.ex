@@ -6,6 +6,8 @@ defmodule ExWebRTC.RTCP.SenderReport do
 
   @behaviour ExWebRTC.RTCP.Body
 
+  import ExWebRTC.RTP.Packet.Wire
+
   alias ExWebRTC.RTCP.ReceptionReport
 
   @typedoc """
@@ -28,13 +30,34 @@ defmodule ExWebRTC.RTCP.SenderReport do
   defstruct @enforce_keys ++ [reports: [], profile_extension: <<>>]
 
   @impl true
-  def encode_body(%__MODULE__{} = report) do
+  def encode_body(
+        %__MODULE__{
+          ssrc: ssrc,
+          ntp_timestamp: ntp_timestamp,
+          rtp_timestamp: rtp_timestamp,
+          packet_count: packet_count,
+          octet_count: octet_count,
+          profile_extension: extension
+        } = report
+      )
+      when is_uint32(ssrc) and is_uint64(ntp_timestamp) and is_uint32(rtp_timestamp) and
+             is_uint32(packet_count) and is_uint32(octet_count) and is_binary(extension) do
     body =
-      <<report.ssrc::32, report.ntp_timestamp::64, report.rtp_timestamp::32,
-        report.packet_count::32, report.octet_count::32,
-        ReceptionReport.encode_all(report.reports)::binary, report.profile_extension::binary>>
+      <<ssrc::32, ntp_timestamp::64, rtp_timestamp::32, packet_count::32, octet_count::32,
+        ReceptionReport.encode_all(report.reports)::binary, extension::binary>>
 
     {{length(report.reports), 200}, body}
+  end
+
+  def encode_body(%__MODULE__{} = report) do
+    raise_wrong_field!(report,
+      ssrc: 0..0xFFFFFFFF,
+      ntp_timestamp: 0..0xFFFFFFFFFFFFFFFF,
+      rtp_timestamp: 0..0xFFFFFFFF,
+      packet_count: 0..0xFFFFFFFF,
+      octet_count: 0..0xFFFFFFFF,
+      profile_extension: :binary
+    )
   end
 
   @impl true

@@ -6,6 +6,8 @@ defmodule ExWebRTC.RTCP.TransportCC do
 
   @behaviour ExWebRTC.RTCP.Body
 
+  import ExWebRTC.RTP.Packet.Wire
+
   alias ExWebRTC.RTCP.TransportCC.{RunLength, StatusVector}
 
   @typedoc """
@@ -48,18 +50,56 @@ defmodule ExWebRTC.RTCP.TransportCC do
   defstruct @enforce_keys
 
   @impl true
-  def encode_body(%__MODULE__{} = feedback) do
-    chunks = for %module{} = chunk <- feedback.packet_chunks, into: <<>>, do: module.encode(chunk)
-
+  def encode_body(
+        %__MODULE__{
+          sender_ssrc: sender_ssrc,
+          media_ssrc: media_ssrc,
+          base_sequence_number: base_sequence_number,
+          packet_status_count: count,
+          reference_time: reference_time,
+          fb_pkt_count: fb_pkt_count
+        } = feedback
+      )
+      when is_uint32(sender_ssrc) and is_uint32(media_ssrc) and
+             is_uint16(base_sequence_number) and is_uint16(count) and
+             reference_time in -0x800000..0x7FFFFF and is_uint8(fb_pkt_count) do
+    chunks = encode_chunks(feedback.packet_chunks, count, <<>>)
     deltas = encode_deltas(symbols(feedback), feedback.recv_deltas, <<>>)
 
     body =
-      <<feedback.sender_ssrc::32, feedback.media_ssrc::32, feedback.base_sequence_number::16,
-        feedback.packet_status_count::16, feedback.reference_time::24, feedback.fb_pkt_count,
-        chunks::binary, deltas::binary>>
+      <<sender_ssrc::32, media_ssrc::32, base_sequence_number::16, count::16, reference_time::24,
+        fb_pkt_count, chunks::binary, deltas::binary>>
 
     zeros = rem(4 - rem(byte_size(body), 4), 4)
     {{15, 205}, <<body::binary, 0::size(zeros)-unit(8)>>}
+  end
+
+  def encode_body(%__MODULE__{} = feedback) do
+    raise_wrong_field!(feedback,
+      sender_ssrc: 0..0xFFFFFFFF,
+      media_ssrc: 0..0xFFFFFFFF,
+      base_sequence_number: 0..0xFFFF,
+      packet_status_count: 0..0xFFFF,
+      reference_time: -0x800000..0x7FFFFF,
+      fb_pkt_count: 0..255
+    )
+  end
+
+  # Readers take chunks until they have the status of `left` packets more: what is between the last
+  # of them and the deltas would be read as deltas.
+  defp encode_chunks([%RunLength{run_length: length} = chunk | chunks], left, encoded)
+       when left > 0,
+       do: encode_chunks(chunks, left - length, encoded <> RunLength.encode(chunk))
+
+  defp encode_chunks([%StatusVector{symbols: symbols} = chunk | chunks], left, encoded)
+       when left > 0,
+       do: encode_chunks(chunks, left - length(symbols), encoded <> StatusVector.encode(chunk))
+
+  defp encode_chunks([], left, encoded) when left <= 0, do: encoded
+
+  defp encode_chunks(chunks, left, _encoded) do
+    raise ArgumentError,
+          "packet_chunks do not match packet_status_count: #{inspect(chunks)} left for #{max(left, 0)} packets"
   end
 
   defp symbols(%{packet_chunks: chunks, packet_status_count: count}) do

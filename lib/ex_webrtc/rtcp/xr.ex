@@ -6,10 +6,15 @@ defmodule ExWebRTC.RTCP.XR do
 
   @behaviour ExWebRTC.RTCP.Body
 
+  import ExWebRTC.RTP.Packet.Wire
+
   alias ExWebRTC.RTCP.XR.{DLRR, ReceiverReferenceTime}
 
   @typedoc "A block of another type: what its header says, and whole words of contents."
   @type unknown_block() :: %{type: 0..255, type_specific: 0..255, data: binary()}
+
+  # The length of a block is counted in 16 bits, in words of 32 bits.
+  @max_block_size 65_535 * 4
 
   @type block() :: ReceiverReferenceTime.t() | DLRR.t() | unknown_block()
 
@@ -19,26 +24,46 @@ defmodule ExWebRTC.RTCP.XR do
   defstruct @enforce_keys
 
   @impl true
-  def encode_body(%__MODULE__{ssrc: ssrc, blocks: blocks}) do
+  def encode_body(%__MODULE__{ssrc: ssrc, blocks: blocks}) when is_uint32(ssrc) do
     blocks = for block <- blocks, into: <<>>, do: encode_block(block)
     {{0, 207}, <<ssrc::32, blocks::binary>>}
   end
 
-  defp encode_block(%ReceiverReferenceTime{ntp_timestamp: ntp_timestamp}),
-    do: <<4, 0, 2::16, ntp_timestamp::64>>
+  def encode_body(%__MODULE__{} = xr), do: raise_wrong_field!(xr, ssrc: 0..0xFFFFFFFF)
+
+  defp encode_block(%ReceiverReferenceTime{ntp_timestamp: ntp_timestamp})
+       when is_uint64(ntp_timestamp),
+       do: <<4, 0, 2::16, ntp_timestamp::64>>
+
+  defp encode_block(%ReceiverReferenceTime{} = block),
+    do: raise_wrong_field!(block, ntp_timestamp: 0..0xFFFFFFFFFFFFFFFF)
 
   defp encode_block(%DLRR{reports: reports}) do
-    data =
-      for report <- reports,
-          into: <<>>,
-          do: <<report.ssrc::32, report.last_rr::32, report.delay::32>>
-
-    <<5, 0, div(byte_size(data), 4)::16, data::binary>>
+    data = for report <- reports, into: <<>>, do: encode_report(report)
+    encode_block(%{type: 5, type_specific: 0, data: data})
   end
 
   defp encode_block(%{type: type, type_specific: type_specific, data: data})
-       when rem(byte_size(data), 4) == 0,
+       when is_uint8(type) and is_uint8(type_specific) and rem(byte_size(data), 4) == 0 and
+              byte_size(data) <= @max_block_size,
        do: <<type, type_specific, div(byte_size(data), 4)::16, data::binary>>
+
+  defp encode_block(other) do
+    raise_wrong!(
+      :blocks,
+      "blocks, others as maps with :type and :type_specific in 0..255 and :data of whole words",
+      other,
+      __MODULE__
+    )
+  end
+
+  defp encode_report(%{ssrc: ssrc, last_rr: last_rr, delay: delay})
+       when is_uint32(ssrc) and is_uint32(last_rr) and is_uint32(delay),
+       do: <<ssrc::32, last_rr::32, delay::32>>
+
+  defp encode_report(other) do
+    raise_wrong!(:reports, "maps with :ssrc, :last_rr and :delay in 0..4294967295", other, DLRR)
+  end
 
   @impl true
   def decode_body(_reserved, <<ssrc::32, blocks::binary>>) do

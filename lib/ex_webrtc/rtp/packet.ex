@@ -14,6 +14,8 @@ defmodule ExWebRTC.RTP.Packet do
   The functions take packets of the package `ex_rtp` as well: they have the same fields.
   """
 
+  import ExWebRTC.RTP.Packet.Wire
+
   alias ExWebRTC.RTP.Packet.Extension
 
   # RFC 8285 section 4.2.
@@ -104,26 +106,49 @@ defmodule ExWebRTC.RTP.Packet do
   @doc """
   Encodes a packet.
 
-  Raises `ArgumentError` for what no packet can carry: more than 15 CSRCs, an extension element
-  with an id or size that the profile does not have, more than 255 bytes of padding.
+  Raises `ArgumentError` for what no packet can carry, and names it: a field outside of its range
+  (see `t:t/0`), more than 15 CSRCs, an extension element with an id or size that the profile does not
+  have, more than 255 bytes of padding.
   """
   @spec encode(t()) :: binary()
-  def encode(%_packet{} = packet) do
-    csrc_count = length(packet.csrc)
+  def encode(
+        %_packet{
+          version: version,
+          payload_type: payload_type,
+          sequence_number: sequence_number,
+          timestamp: timestamp,
+          ssrc: ssrc,
+          payload: payload
+        } = packet
+      )
+      when version in 0..3 and payload_type in 0..127 and is_uint16(sequence_number) and
+             is_uint32(timestamp) and is_uint32(ssrc) and is_binary(payload) do
+    csrcs = uint32s(packet.csrc, :csrc)
+    csrc_count = div(byte_size(csrcs), 4)
 
     if csrc_count > @max_csrcs,
       do: raise(ArgumentError, "a packet has at most #{@max_csrcs} CSRCs, got: #{csrc_count}")
 
-    csrcs = for csrc <- packet.csrc, into: <<>>, do: <<csrc::32>>
-
-    <<packet.version::2, bit(packet.padding)::1, bit(packet.extension)::1, csrc_count::4,
-      bit(packet.marker)::1, packet.payload_type::7, packet.sequence_number::16,
-      packet.timestamp::32, packet.ssrc::32, csrcs::binary, encode_extension(packet)::binary,
-      packet.payload::binary, encode_padding(packet)::binary>>
+    <<version::2, bit(packet.padding, :padding)::1, bit(packet.extension, :extension)::1,
+      csrc_count::4, bit(packet.marker, :marker)::1, payload_type::7, sequence_number::16,
+      timestamp::32, ssrc::32, csrcs::binary, encode_extension(packet)::binary, payload::binary,
+      encode_padding(packet)::binary>>
   end
 
-  defp bit(true), do: 1
-  defp bit(false), do: 0
+  def encode(%_packet{} = packet) do
+    raise_wrong_field!(packet,
+      version: 0..3,
+      payload_type: 0..127,
+      sequence_number: 0..0xFFFF,
+      timestamp: 0..0xFFFFFFFF,
+      ssrc: 0..0xFFFFFFFF,
+      payload: :binary
+    )
+  end
+
+  defp bit(true, _field), do: 1
+  defp bit(false, _field), do: 0
+  defp bit(other, field), do: raise_wrong!(field, "true or false", other)
 
   defp encode_padding(%{padding: false}), do: <<>>
 
@@ -135,7 +160,8 @@ defmodule ExWebRTC.RTP.Packet do
 
   defp encode_extension(%{extension: false}), do: <<>>
 
-  defp encode_extension(%{extension_profile: profile, extensions: extensions}) do
+  defp encode_extension(%{extension_profile: profile, extensions: extensions})
+       when is_uint16(profile) do
     data = pad_to_word(encode_elements(profile, extensions))
     words = div(byte_size(data), 4)
 
@@ -145,6 +171,8 @@ defmodule ExWebRTC.RTP.Packet do
 
     <<profile::16, words::16, data::binary>>
   end
+
+  defp encode_extension(packet), do: raise_wrong_field!(packet, extension_profile: 0..0xFFFF)
 
   defp encode_elements(_profile, data) when is_binary(data), do: data
 

@@ -121,6 +121,45 @@ defmodule ExWebRTC.RTP.PacketTest do
       end
     end
 
+    test "fields that do not fit their bits, naming the field" do
+      for {field, last} <- [
+            payload_type: 127,
+            sequence_number: 65_535,
+            timestamp: 0xFFFFFFFF,
+            ssrc: 0xFFFFFFFF
+          ] do
+        packet = Packet.new("p", [{field, last}])
+        assert {:ok, packet} == packet |> Packet.encode() |> Packet.decode()
+
+        for wrong <- [last + 1, -1, nil] do
+          assert_raise ArgumentError,
+                       ~r/#{inspect(field)} .*in 0\.\.#{last}, got: #{wrong}/,
+                       fn ->
+                         Packet.encode(Packet.new("p", [{field, wrong}]))
+                       end
+        end
+      end
+
+      for {field, wrong} <- [
+            csrc: [0x100000000],
+            csrc: nil,
+            marker: 1,
+            version: 4,
+            payload: nil,
+            padding: nil,
+            extension: nil
+          ] do
+        assert_raise ArgumentError, ~r/expected #{inspect(field)} /, fn ->
+          Packet.encode(%{Packet.new("p") | field => wrong})
+        end
+      end
+
+      for wrong <- [nil, 65_536] do
+        packet = %{Packet.new("p") | extension: true, extensions: "", extension_profile: wrong}
+        assert_raise ArgumentError, ~r/extension_profile/, fn -> Packet.encode(packet) end
+      end
+    end
+
     test "more padding than a byte can count" do
       assert_raise ArgumentError, ~r/padding/, fn -> Packet.encode(packet("p", padding: 256)) end
     end

@@ -3,6 +3,8 @@ defmodule ExWebRTC.RTCP.SourceDescription.Chunk do
   What a source description says about one source.
   """
 
+  import ExWebRTC.RTP.Packet.Wire
+
   alias ExWebRTC.RTCP.SourceDescription.Item
 
   @type t() :: %__MODULE__{ssrc: 0..0xFFFFFFFF, items: [Item.t()]}
@@ -12,12 +14,14 @@ defmodule ExWebRTC.RTCP.SourceDescription.Chunk do
 
   @doc false
   @spec encode(t()) :: binary()
-  def encode(%__MODULE__{ssrc: ssrc, items: items}) do
+  def encode(%__MODULE__{ssrc: ssrc, items: items}) when is_uint32(ssrc) do
     items = for item <- items, into: <<>>, do: Item.encode(item)
     # A zero byte ends the items, more of them fill the word.
     zeros = 4 - rem(byte_size(items), 4)
     <<ssrc::32, items::binary, 0::size(zeros)-unit(8)>>
   end
+
+  def encode(%__MODULE__{} = chunk), do: raise_wrong_field!(chunk, ssrc: 0..0xFFFFFFFF)
 
   @doc false
   @spec decode(binary()) :: {:ok, t(), binary()} | :error

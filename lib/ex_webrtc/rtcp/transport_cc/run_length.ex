@@ -3,6 +3,8 @@ defmodule ExWebRTC.RTCP.TransportCC.RunLength do
   A chunk of `ExWebRTC.RTCP.TransportCC`: many packets with the same status.
   """
 
+  import ExWebRTC.RTP.Packet.Wire
+
   alias ExWebRTC.RTCP.TransportCC
 
   @type t() :: %__MODULE__{status_symbol: TransportCC.status_symbol(), run_length: 0..8191}
@@ -18,6 +20,8 @@ defmodule ExWebRTC.RTCP.TransportCC.RunLength do
       when run_length in 0..8191,
       do: <<0::1, number(symbol)::2, run_length::13>>
 
+  def encode(%__MODULE__{} = chunk), do: raise_wrong_field!(chunk, run_length: 0..8191)
+
   @doc false
   @spec decode(<<_::16>>) :: t()
   def decode(<<0::1, symbol::2, run_length::13>>),
@@ -32,4 +36,7 @@ defmodule ExWebRTC.RTCP.TransportCC.RunLength do
     defp number(unquote(name)), do: unquote(number)
     defp name(unquote(number)), do: unquote(name)
   end
+
+  defp number(other),
+    do: raise_wrong!(:status_symbol, "one of #{inspect(Keyword.keys(@symbols))}", other)
 end

@@ -5,6 +5,8 @@ defmodule ExWebRTC.RTCP.TransportCC.StatusVector do
   14 symbols are one bit each, so they can only be `:not_received` and `:small_delta`.
   """
 
+  import ExWebRTC.RTP.Packet.Wire
+
   alias ExWebRTC.RTCP.TransportCC
 
   @type t() :: %__MODULE__{symbols: [TransportCC.status_symbol()]}
@@ -53,4 +55,7 @@ defmodule ExWebRTC.RTCP.TransportCC.StatusVector do
     defp number(unquote(name)), do: unquote(number)
     defp name(unquote(number)), do: unquote(name)
   end
+
+  defp number(other),
+    do: raise_wrong!(:symbols, "a list of #{inspect(Keyword.keys(@symbols))}", other)
 end
