@@ -2,6 +2,7 @@ defmodule ExWebRTC.PacketStructsTest do
   use ExUnit.Case, async: true
 
   alias ExWebRTC.{FreshVM, PacketExchange, PacketStructs, RTCP, RTP}
+  alias ExWebRTC.RTP.Packet.Extension
 
   describe "without ex_rtp and ex_rtcp" do
     test "packets are our structs" do
@@ -27,6 +28,24 @@ defmodule ExWebRTC.PacketStructsTest do
 
       assert PacketStructs.to_ours(theirs) == ours
       assert RTCP.encode([theirs]) == RTCP.encode(ours)
+    end
+
+    test "NACKs and header extensions of theirs are read like ours" do
+      nack = RTCP.NACK.from_sequence_numbers(1, 2, [7, 9])
+      theirs = Map.put(nack, :__struct__, ExRTCP.Packet.TransportFeedback.NACK)
+      assert RTCP.NACK.to_sequence_numbers(theirs) == [7, 9]
+
+      for extension <- [
+            Extension.AbsSendTime.new(5),
+            Extension.AudioLevel.new(true, 5),
+            Extension.SourceDescription.new("0"),
+            Extension.TWCC.new(5),
+            Extension.VideoOrientation.new(rotation: 90)
+          ] do
+        raw = extension.__struct__.to_raw(extension, 3)
+        theirs = Map.put(raw, :__struct__, ExRTP.Packet.Extension)
+        assert {:ok, extension} == extension.__struct__.from_raw(theirs)
+      end
     end
 
     test "RTP packets of theirs go through the functions for ours" do

@@ -15,8 +15,8 @@ defmodule ExWebRTC.RTP.Packet.Extension do
   @enforce_keys [:id, :data]
   defstruct @enforce_keys
 
-  @doc "Reads the data of an element."
-  @callback from_raw(raw :: t()) :: {:ok, struct()} | {:error, :invalid_extension}
+  @doc "Reads the data of an element, of ours or of `ex_rtp`."
+  @callback from_raw(raw :: t() | struct()) :: {:ok, struct()} | {:error, :invalid_extension}
 
   @doc "Makes the element with this id, for `ExWebRTC.RTP.Packet.add_extension/2`."
   @callback to_raw(extension :: struct(), id :: non_neg_integer()) :: t()

@@ -20,6 +20,19 @@ defmodule ExWebRTC.RTP.Packet.ExtensionTest do
     assert {:error, :invalid_extension} == AudioLevel.from_raw(Extension.new(5, <<>>))
   end
 
+  test "what does not fit the bits of an extension raises, naming the field" do
+    for {field, extension} <- [
+          timestamp: %AbsSendTime{timestamp: 0x1000000},
+          level: %AudioLevel{voice: true, level: 128},
+          voice: %AudioLevel{voice: nil, level: 0},
+          sequence_number: %TWCC{sequence_number: -1}
+        ] do
+      assert_raise ArgumentError, ~r/expected #{inspect(field)} /, fn ->
+        extension.__struct__.to_raw(extension, 1)
+      end
+    end
+  end
+
   test "a source description is its text" do
     mid = SourceDescription.new("0", :mid)
     assert %Extension{id: 1, data: "0"} == SourceDescription.to_raw(mid, 1)

@@ -7,21 +7,25 @@ defmodule ExWebRTC.RTP.Packet.Extension.AbsSendTime do
 
   @behaviour ExWebRTC.RTP.Packet.Extension
 
-  alias ExWebRTC.RTP.Packet.Extension
+  alias ExWebRTC.RTP.Packet.{Extension, Wire}
 
   @type t() :: %__MODULE__{timestamp: 0..0xFFFFFF}
 
   @enforce_keys [:timestamp]
   defstruct @enforce_keys
 
+  @doc "Makes an extension; see `t:t/0`."
   @spec new(0..0xFFFFFF) :: t()
   def new(timestamp) when timestamp in 0..0xFFFFFF, do: %__MODULE__{timestamp: timestamp}
 
   @impl true
-  def from_raw(%Extension{data: <<timestamp::24>>}), do: {:ok, %__MODULE__{timestamp: timestamp}}
-  def from_raw(%Extension{}), do: {:error, :invalid_extension}
+  def from_raw(%_raw{data: <<timestamp::24>>}), do: {:ok, %__MODULE__{timestamp: timestamp}}
+  def from_raw(%_raw{data: _}), do: {:error, :invalid_extension}
 
   @impl true
-  def to_raw(%__MODULE__{timestamp: timestamp}, id),
+  def to_raw(%__MODULE__{timestamp: timestamp}, id) when timestamp in 0..0xFFFFFF,
     do: %Extension{id: id, data: <<timestamp::24>>}
+
+  def to_raw(%__MODULE__{} = extension, _id),
+    do: Wire.raise_wrong_field!(extension, timestamp: 0..0xFFFFFF)
 end

@@ -19,11 +19,12 @@ defmodule ExWebRTC.RTP.Packet.Extension.SourceDescription do
   @enforce_keys [:text]
   defstruct @enforce_keys ++ [:type]
 
+  @doc "Makes an extension; see `t:t/0`."
   @spec new(binary(), atom() | nil) :: t()
   def new(text, type \\ nil) when is_binary(text), do: %__MODULE__{text: text, type: type}
 
   @impl true
-  def from_raw(%Extension{data: text}), do: {:ok, %__MODULE__{text: text}}
+  def from_raw(%_raw{data: text}), do: {:ok, %__MODULE__{text: text}}
 
   @impl true
   def to_raw(%__MODULE__{text: text}, id), do: %Extension{id: id, data: text}

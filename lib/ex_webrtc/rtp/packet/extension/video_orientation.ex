@@ -26,12 +26,12 @@ defmodule ExWebRTC.RTP.Packet.Extension.VideoOrientation do
   def new(opts \\ []), do: struct!(__MODULE__, opts)
 
   @impl true
-  def from_raw(%Extension{data: <<_zero::4, camera::1, flip::1, rotation::2, _padding::binary>>}) do
+  def from_raw(%_raw{data: <<_zero::4, camera::1, flip::1, rotation::2, _padding::binary>>}) do
     camera = if camera == 1, do: :back, else: :front
     {:ok, %__MODULE__{camera: camera, flip: flip == 1, rotation: rotation * 90}}
   end
 
-  def from_raw(%Extension{}), do: {:error, :invalid_extension}
+  def from_raw(%_raw{data: _}), do: {:error, :invalid_extension}
 
   @impl true
   def to_raw(%__MODULE__{camera: camera, flip: flip, rotation: rotation}, id)
