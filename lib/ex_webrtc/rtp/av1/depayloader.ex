@@ -9,6 +9,8 @@ defmodule ExWebRTC.RTP.AV1.Depayloader do
   alias ExWebRTC.Media.LEB128
 
   @temporal_delimiter <<0x12, 0x00>>
+  # OBU types that receivers must ignore (AOM RTP 1.0 section 5): temporal delimiters, tile lists.
+  @ignored [2, 8]
 
   @impl true
   def parse(<<z::1, y::1, count::2, _n::1, _reserved::3, data::binary>>) when data != "" do
@@ -35,6 +37,7 @@ defmodule ExWebRTC.RTP.AV1.Depayloader do
   def join(parts), do: join(parts, nil, [@temporal_delimiter])
 
   # `open` is the OBU whose end is still to come.
+  defp join([], nil, [@temporal_delimiter]), do: nil
   defp join([], nil, unit), do: IO.iodata_to_binary(unit)
 
   defp join([{continues?, continued?, elements} | parts], open, unit)
@@ -43,7 +46,11 @@ defmodule ExWebRTC.RTP.AV1.Depayloader do
     elements = if continues?, do: [open <> first | rest], else: elements
     {whole, open} = if continued?, do: split_last(elements), else: {elements, nil}
 
-    with {:ok, obus} <- sized_obus(whole, []), do: join(parts, open, [unit | obus])
+    case sized_obus(whole, []) do
+      {:ok, []} -> join(parts, open, unit)
+      {:ok, obus} -> join(parts, open, [unit | obus])
+      :error -> nil
+    end
   end
 
   defp join(_parts, _open, _unit), do: nil
@@ -61,9 +68,13 @@ defmodule ExWebRTC.RTP.AV1.Depayloader do
 
   defp sized_obus([], obus), do: {:ok, Enum.reverse(obus)}
 
+  defp sized_obus([<<_f::1, type::4, _rest::bitstring>> | elements], obus)
+       when type in @ignored,
+       do: sized_obus(elements, obus)
+
   defp sized_obus([element | elements], obus) do
     case sized_obu(element) do
-      nil -> nil
+      nil -> :error
       obu -> sized_obus(elements, [obu | obus])
     end
   end
