@@ -38,6 +38,9 @@ defmodule ExWebRTC.RTP.Depayloader do
   defp assembler(TelephoneEvent.Depayloader), do: nil
   defp assembler(_module), do: FrameAssembler.new()
 
+  @typedoc "Another name of `t:t/0`, for drop-in use."
+  @type depayloader() :: t()
+
   @typedoc "An event of telephone-event, such as `%{code: 10, event: \"*\"}`."
   @type event() :: %{code: 0..255, event: String.t()}
 

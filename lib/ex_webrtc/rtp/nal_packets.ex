@@ -6,7 +6,6 @@ defmodule ExWebRTC.RTP.NALPackets do
   # A unit in an aggregation packet is behind 16 bits of length (RFC 6184 section 5.7.1, RFC 7798
   # section 4.4.2).
   @length_size 2
-  @max_unit_size 0xFFFF
 
   @doc """
   Whether these parameters stand for units that are not sent in their decoding order: the interleaved
@@ -23,7 +22,7 @@ defmodule ExWebRTC.RTP.NALPackets do
 
   @doc """
   Groups of units in their order: units of one group fit `max_size` together with `header_size` and
-  their lengths; a unit that does not fit is alone.
+  their lengths, which have 16 bits like `max_size`; a unit that does not fit is alone.
   """
   @spec group([binary()], non_neg_integer(), pos_integer()) :: [[binary(), ...]]
   def group(units, header_size, max_size),
@@ -55,10 +54,6 @@ defmodule ExWebRTC.RTP.NALPackets do
 
   defp aggregated("", [_ | _] = units), do: {:ok, Enum.reverse(units)}
   defp aggregated(_rest, _units), do: :error
-
-  @doc "Whether a unit can be in an aggregation packet."
-  @spec aggregable?(binary()) :: boolean()
-  def aggregable?(unit), do: byte_size(unit) <= @max_unit_size
 
   @doc """
   Joins the parts of a frame to the byte stream format: `{:units, units}`, or a fragmented unit as

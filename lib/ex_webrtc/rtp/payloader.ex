@@ -39,15 +39,21 @@ defmodule ExWebRTC.RTP.Payloader do
   # Leaves room for the headers of IP, UDP, TURN, SRTP and extensions within the 1,280 bytes that
   # every IPv6 path carries.
   @default_max_payload_size 1000
+  # What UDP carries over IPv4 (65,535 bytes, less 20 of IP and 8 of UDP), less an RTP header. Lengths
+  # in aggregation packets have 16 bits.
+  @max_max_payload_size 65_495
   # Below this, headers of the payload formats would leave no room for the frame.
   @min_max_payload_size 16
 
   @stateless [:whole_frame, TelephoneEvent.Payloader]
   @nal_unit_formats [H264.Payloader, H265.Payloader]
 
+  @typedoc "Another name of `t:t/0`, for drop-in use."
+  @type payloader() :: t()
+
   @typedoc """
-  - `max_payload_size`: the most bytes of payload in a packet; default 1000. Audio frames go into one
-    packet each, whatever their size.
+  - `max_payload_size`: the most bytes of payload in a packet, 16 to 65,495; default 1000. Audio frames
+    go into one packet each, whatever their size.
   - `nal_units`: how the NAL units in frames of H264 and H265 are told apart: `:annex_b` (default), by
     start codes, or `{:length_prefixed, bytes}`, each behind its length, as in MP4
   """
@@ -60,6 +66,10 @@ defmodule ExWebRTC.RTP.Payloader do
   Makes a payloader for a codec: VP8, VP9, H264, H265, AV1 (temporal units in the low overhead format
   in), Opus, PCMU, PCMA, G722 or telephone-event. There is none for parameters that ask for NAL units
   out of decoding order (`packetization-mode=2`, `sprop-max-don-diff` above 0).
+
+  NAL units of H264 share a packet where the parameters have `packetization-mode=1`. Without it each
+  has its own (RFC 6184 section 8.1); one that is larger than a packet goes in fragments all the same,
+  as there is no other way.
   """
   @spec new(RTPCodecParameters.t(), options()) :: {:ok, t()} | {:error, :no_payloader_for_codec}
   def new(%RTPCodecParameters{} = codec, opts \\ []) do
@@ -68,9 +78,9 @@ defmodule ExWebRTC.RTP.Payloader do
 
     max_payload_size = opts[:max_payload_size]
 
-    if not (is_integer(max_payload_size) and max_payload_size >= @min_max_payload_size) do
+    if max_payload_size not in @min_max_payload_size..@max_max_payload_size do
       raise ArgumentError,
-            "expected :max_payload_size to be at least #{@min_max_payload_size}, got: " <>
+            "expected :max_payload_size to be in #{@min_max_payload_size}..#{@max_max_payload_size}, got: " <>
               inspect(max_payload_size)
     end
 

@@ -32,8 +32,14 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
   @video ["video/VP8", "video/VP9", "video/H264", "video/H265", "video/AV1"]
   @audio ["audio/opus", "audio/PCMU", "audio/PCMA", "audio/G722"]
 
-  defp codec(mime_type),
-    do: %RTPCodecParameters{payload_type: 96, mime_type: mime_type, clock_rate: 90_000}
+  defp codec(mime_type) do
+    %RTPCodecParameters{
+      payload_type: 96,
+      mime_type: mime_type,
+      clock_rate: 90_000,
+      sdp_fmtp_line: if(mime_type == "video/H264", do: "packetization-mode=1")
+    }
+  end
 
   defp depayloader(mime_type) do
     {:ok, depayloader} = Depayloader.new(codec(mime_type))
@@ -280,9 +286,24 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
     end
   end
 
-  test "a payload size that leaves no room raises" do
-    assert_raise ArgumentError, ~r/max_payload_size/, fn ->
-      Payloader.new(codec("video/VP8"), max_payload_size: 3)
+  test "a payload size that leaves no room, or that no datagram carries, raises" do
+    for size <- [3, 15, 65_496, nil] do
+      assert_raise ArgumentError, ~r/:max_payload_size to be in 16..65495/, fn ->
+        Payloader.new(codec("video/VP8"), max_payload_size: size)
+      end
+    end
+  end
+
+  test "the largest payload that a datagram carries has units whose lengths fit" do
+    for {mime_type, header} <- [{"video/H264", <<0x61>>}, {"video/H265", <<1::7, 1::9>>}],
+        sizes <- [[65_480, 1], [65_491, 1], [65_535], [70_000, 1], [140_000]] do
+      units = for size <- sizes, do: header <> :binary.copy(<<1>>, size)
+      frame = AnnexB.join(units)
+      {:ok, payloader} = Payloader.new(codec(mime_type), max_payload_size: 65_495)
+      {packets, _payloader} = Payloader.payload(payloader, frame)
+      assert Enum.all?(packets, &(byte_size(&1.payload) <= 65_495))
+      numbered = for {packet, n} <- Enum.with_index(packets), do: %{packet | sequence_number: n}
+      assert [frame] == depayload(mime_type, numbered)
     end
   end
 
@@ -384,6 +405,24 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
   end
 
   describe "H264" do
+    test "units share a packet only in packetization mode 1, which is not the default" do
+      frame = AnnexB.join([<<0x67, 1>>, <<0x68, 2>>, <<0x65, 3>>])
+
+      for {fmtp, count} <- [
+            {nil, 3},
+            {"profile-level-id=42e01f", 3},
+            {"packetization-mode=0;profile-level-id=42e01f", 3},
+            {"level-asymmetry-allowed=1;packetization-mode=1", 1},
+            {"packetization-mode=1; profile-level-id=42e01f", 1}
+          ] do
+        {:ok, payloader} = Payloader.new(%{codec("video/H264") | sdp_fmtp_line: fmtp})
+        {packets, _payloader} = Payloader.payload(payloader, frame)
+        assert length(packets) == count
+        numbered = for {packet, n} <- Enum.with_index(packets), do: %{packet | sequence_number: n}
+        assert [frame] == depayload("video/H264", numbered)
+      end
+    end
+
     test "aggregated units become units of the frame" do
       stap_a = <<24, 2::16, 0x67, 1, 3::16, 0x68, 2, 3>>
       packet = Packet.new(stap_a, marker: true)
@@ -425,6 +464,27 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
   end
 
   describe "AV1" do
+    test "temporal delimiters and tile lists that arrive are left out" do
+      frame = <<0x30, "frame">>
+      list = <<0x40, "tiles">>
+      payload = fn obus -> for obu <- obus, into: <<0>>, do: <<byte_size(obu), obu::binary>> end
+      sized = <<0x12, 0, 0x32, 5, "frame">>
+
+      for obus <- [[<<0x10>>, frame], [<<0x12, 0>>, list, frame], [frame, list]] do
+        assert [sized] == depayload("video/AV1", [Packet.new(payload.(obus), marker: true)])
+      end
+
+      # In pieces as well.
+      pieces = [
+        Packet.new(<<0x40, 3, 0x40, "ti">>, sequence_number: 1),
+        Packet.new(<<0x80, 3, "les", 6, frame::binary>>, sequence_number: 2, marker: true)
+      ]
+
+      assert [sized] == depayload("video/AV1", pieces)
+      # Nothing else in it: no frame.
+      assert [] == depayload("video/AV1", [Packet.new(payload.([list]), marker: true)])
+    end
+
     test "temporal delimiters are not sent and come back" do
       unit = temporal_unit(["sequence", "frame"])
       [{_unit, [packet]}] = packetize("video/AV1", [unit])

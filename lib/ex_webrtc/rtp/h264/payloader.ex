@@ -1,8 +1,9 @@
 defmodule ExWebRTC.RTP.H264.Payloader do
   @moduledoc false
   # RFC 6184 in packetization mode 1: NAL units that fit one packet together go as STAP-A, those that
-  # fit alone go alone, larger ones in FU-A fragments. Mode 0 has single units only; there is no
-  # other way to send a large one, and receivers take FU-A in practice, so only STAP-A is left out.
+  # fit alone go alone, larger ones in FU-A fragments. Mode 0, also where no mode is given (section 8.1),
+  # has single units only; there is no other way to send a large one, and receivers take FU-A in
+  # practice, so only STAP-A is left out.
 
   @behaviour ExWebRTC.RTP.Payloader.Codec
 
@@ -15,7 +16,9 @@ defmodule ExWebRTC.RTP.H264.Payloader do
 
   @impl true
   def init(codec),
-    do: %{aggregate?: not (to_string(codec.sdp_fmtp_line) =~ ~r/packetization-mode=0/)}
+    do: %{
+      aggregate?: to_string(codec.sdp_fmtp_line) =~ ~r/(^|[;\s])packetization-mode=1(;|\s|$)/i
+    }
 
   @impl true
   def payload(%{aggregate?: true} = state, units, max_payload_size) do
