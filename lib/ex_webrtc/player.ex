@@ -28,6 +28,7 @@ defmodule ExWebRTC.Player do
   use GenServer, restart: :temporary
 
   alias ExWebRTC.{MediaStreamTrack, PeerConnection, RTPCodecParameters}
+  alias ExWebRTC.OptionCheck
   alias ExWebRTC.Player.{Pace, Source}
   alias ExWebRTC.RTP.{Packet, Payloader}
 
@@ -51,13 +52,13 @@ defmodule ExWebRTC.Player do
           to: destination(),
           tracks: [%{codec: RTPCodecParameters.t(), to: destination()}],
           loop: boolean(),
-          frame_rate: pos_integer(),
+          frame_rate: number(),
           max_payload_size: pos_integer()
         ]
 
   @doc """
   Starts to play. Errors: `:no_payloader_for_codec`, `:codec_not_in_file`, `:unknown_format`,
-  `:invalid_file`, `:connection_ended` and those of `File.open/2`.
+  `:invalid_file`, `:connection_ended` and those of `File.open/2`. What is wrong in an option raises.
   """
   @spec start_link(options()) :: GenServer.on_start()
   def start_link(opts) do
@@ -72,12 +73,17 @@ defmodule ExWebRTC.Player do
         max_payload_size: 1000
       ])
 
-    Keyword.fetch!(opts, :path)
-
-    GenServer.start_link(
-      __MODULE__,
-      {opts |> Map.new() |> Map.put(:tracks, tracks!(opts)), self()}
+    OptionCheck.check!(opts,
+      path: OptionCheck.path(),
+      loop: [true, false],
+      frame_rate: {&(is_number(&1) and &1 > 0), "a positive number"}
     )
+
+    tracks = tracks!(opts)
+    # Raises for a size that cannot be.
+    for track <- tracks, do: Payloader.new(track.codec, max_payload_size: opts[:max_payload_size])
+
+    GenServer.start_link(__MODULE__, {opts |> Map.new() |> Map.put(:tracks, tracks), self()})
   end
 
   defp tracks!(opts) do

@@ -119,7 +119,7 @@ defmodule ExWebRTC.Recorder do
         }
 
   @doc """
-  Starts a recorder. An unknown option raises. Errors: why `base_dir` cannot be made.
+  Starts a recorder. An option that is unknown or wrong raises. Errors: why `base_dir` cannot be made.
   """
   @spec start_link([option()], GenServer.options()) :: GenServer.on_start()
   def start_link(opts \\ [], gen_server_opts \\ []),

@@ -40,7 +40,7 @@ defmodule ExWebRTC.UDPBridge do
 
   use GenServer
 
-  alias ExWebRTC.{MediaStreamTrack, RTCP, RTPCodecParameters}
+  alias ExWebRTC.{MediaStreamTrack, OptionCheck, RTCP, RTPCodecParameters}
   alias ExWebRTC.RTP.Packet
 
   # A burst of a keyframe must fit.
@@ -50,6 +50,8 @@ defmodule ExWebRTC.UDPBridge do
   @active 100
   @max_owner_queue 10_000
   @owner_pause 10
+  # RTCP is at the port above.
+  @max_rtp_port 65_534
   # Pairs of ports to try where none was asked for.
   @attempts 50
 
@@ -67,26 +69,65 @@ defmodule ExWebRTC.UDPBridge do
 
   @doc """
   Opens the sockets. What arrives is sent to the caller, and the bridge ends with it: so start it
-  from the process that forwards, not as the child of a supervisor. Options: `tracks` and `ip`, the address to bind to (default 127.0.0.1).
+  from the process that forwards, not as the child of a supervisor. Options: `tracks` and `ip`, the
+  address to bind to (default 127.0.0.1). What is wrong in them raises.
 
   Errors: the reasons of `:gen_udp.open/2`, such as `:eaddrinuse`.
   """
   @spec start_link([tracks: [track()], ip: :inet.ip_address()], GenServer.options()) ::
           GenServer.on_start()
   def start_link(opts, gen_server_opts \\ []) do
-    opts = Keyword.validate!(opts, [:tracks, ip: {127, 0, 0, 1}])
-    Keyword.fetch!(opts, :tracks)
+    opts =
+      opts
+      |> Keyword.validate!([:tracks, ip: {127, 0, 0, 1}])
+      |> OptionCheck.check!(
+        ip: {&:inet.is_ip_address/1, "an IP address as a tuple"},
+        tracks: {&is_list/1, "a list of tracks"}
+      )
+
+    for track <- opts[:tracks], do: track!(track)
+    ids = Enum.map(opts[:tracks], & &1.id)
+    if Enum.uniq(ids) != ids, do: raise(ArgumentError, "expected each :id of :tracks once")
     GenServer.start_link(__MODULE__, {Map.new(opts), self()}, gen_server_opts)
   end
 
-  @doc "Sends a packet of a track to its remote address. Never blocks; unknown tracks are ignored."
-  @spec send_rtp(GenServer.server(), MediaStreamTrack.id(), struct()) :: :ok
-  def send_rtp(bridge, track_id, packet), do: GenServer.cast(bridge, {:rtp, track_id, packet})
+  defp track!(%{id: id, codec: codec} = track) do
+    port = 1..@max_rtp_port
 
-  @doc "Sends RTCP packets of a track. Never blocks; unknown tracks are ignored."
+    OptionCheck.check!(
+      [id: id, codec: codec, remote: track[:remote], port: track[:port]],
+      id: {&is_integer/1, "the id of a track"},
+      codec: {&(RTPCodecParameters.problem(&1) == nil), "a codec"},
+      remote: {&(&1 == nil or remote?(&1)), "an IP address and a port in #{inspect(port)}"},
+      port: {&(&1 == nil or (is_integer(&1) and &1 in port)), "in #{inspect(port)}"}
+    )
+  end
+
+  defp track!(other) do
+    raise ArgumentError,
+          "expected :tracks to be maps with :id and :codec, got: #{inspect(other)}"
+  end
+
+  defp remote?({ip, port}),
+    do: :inet.is_ip_address(ip) and is_integer(port) and port in 1..@max_rtp_port
+
+  defp remote?(_other), do: false
+
+  @doc """
+  Sends a packet of a track to its remote address, with the payload type of the track's codec. Never
+  blocks; unknown tracks are ignored. What no packet can carry raises `ArgumentError`.
+  """
+  @spec send_rtp(GenServer.server(), MediaStreamTrack.id(), struct()) :: :ok
+  def send_rtp(bridge, track_id, packet),
+    do: GenServer.cast(bridge, {:rtp, track_id, Packet.encode(packet)})
+
+  @doc """
+  Sends RTCP packets of a track. Never blocks; unknown tracks are ignored. What no packet can carry
+  raises `ArgumentError`.
+  """
   @spec send_rtcp(GenServer.server(), MediaStreamTrack.id(), [RTCP.packet()]) :: :ok
   def send_rtcp(bridge, track_id, packets),
-    do: GenServer.cast(bridge, {:rtcp, track_id, packets})
+    do: GenServer.cast(bridge, {:rtcp, track_id, RTCP.encode(packets)})
 
   @doc "The RTP port that each track is received at, by track id."
   @spec ports(GenServer.server()) :: %{MediaStreamTrack.id() => :inet.port_number()}
@@ -170,13 +211,13 @@ defmodule ExWebRTC.UDPBridge do
   end
 
   # The network may lose it, and so may a full buffer.
-  defp transmit(:rtp, track, ip, port, packet) do
-    data = Packet.encode(%{packet | payload_type: track.codec.payload_type})
+  defp transmit(:rtp, track, ip, port, <<first, marker::1, _type::7, rest::binary>>) do
+    data = [<<first, marker::1, track.codec.payload_type::7>>, rest]
     _ = :gen_udp.send(track.rtp, ip, port, data)
   end
 
   defp transmit(:rtcp, track, ip, port, packets),
-    do: :gen_udp.send(track.rtcp, ip, port + 1, RTCP.encode(packets))
+    do: :gen_udp.send(track.rtcp, ip, port + 1, packets)
 
   @impl true
   def handle_info({:udp, socket, _ip, _port, data}, state) do

@@ -128,6 +128,22 @@ defmodule ExWebRTC.PlayerTest do
         ] do
       assert_raise ArgumentError, fn -> Player.start_link(opts) end
     end
+
+    right = [path: path, codec: @vp8, to: to_test(:x)]
+
+    for {name, wrong} <- [
+          path: nil,
+          path: :file,
+          loop: 1,
+          frame_rate: 0,
+          frame_rate: "30",
+          max_payload_size: 1,
+          max_payload_size: nil
+        ] do
+      assert_raise ArgumentError, ~r/expected #{inspect(name)} to be/, fn ->
+        Player.start_link(Keyword.put(right, name, wrong))
+      end
+    end
   end
 
   test "a file that breaks on the way is told", context do

@@ -360,6 +360,7 @@ defmodule ExWebRTC.RecorderFilesTest do
 
   test "wrong options and tracks raise in the caller", %{tmp_dir: directory} do
     for opts <- [
+          [base_dir: nil],
           [latency: -1],
           [sync_wait: nil],
           [codecs: [:vp8]],

@@ -105,6 +105,43 @@ defmodule ExWebRTC.UDPBridgeTest do
              "m=video #{port} RTP/AVP 96\r\nc=IN IP4 127.0.0.1\r\na=rtpmap:96 VP8/90000\r\n"
   end
 
+  test "wrong options raise in the caller, naming what was expected" do
+    track = %{id: 1, codec: @vp8}
+
+    for {expected, opts} <- [
+          {":tracks to be a list", []},
+          {":tracks to be a list", [tracks: %{}]},
+          {":tracks to be maps", [tracks: [1]]},
+          {":tracks to be maps", [tracks: [%{id: 1}]]},
+          {":id to be the id", [tracks: [%{track | id: "1"}]]},
+          {":id of :tracks once", [tracks: [track, track]]},
+          {":codec to be a codec", [tracks: [%{track | codec: :vp8}]]},
+          {":remote to be an IP address",
+           [tracks: [Map.put(track, :remote, {"127.0.0.1", 5004})]]},
+          {":remote to be an IP address",
+           [tracks: [Map.put(track, :remote, {{127, 0, 0, 1}, 65_535})]]},
+          {":port to be in 1..65534", [tracks: [Map.put(track, :port, 65_535)]]},
+          {":ip to be an IP address", [tracks: [track], ip: "127.0.0.1"]},
+          {"unknown keys", [tracks: [track], host: 1]}
+        ] do
+      assert_raise ArgumentError, ~r/#{expected}/, fn -> UDPBridge.start_link(opts) end
+    end
+  end
+
+  test "a packet that none can carry raises in the caller, and the bridge goes on" do
+    {outward, inward, _port} = pair()
+    packet = Packet.new("a", sequence_number: 7, marker: true)
+
+    assert_raise ArgumentError, ~r/:payload/, fn ->
+      UDPBridge.send_rtp(outward, 7, %{packet | payload: nil})
+    end
+
+    assert_raise ArgumentError, ~r/RTCP/, fn -> UDPBridge.send_rtcp(outward, 7, [nil]) end
+    :ok = UDPBridge.send_rtp(outward, 7, packet)
+    received = %{packet | payload_type: 96}
+    assert_receive {:ex_webrtc_udp, ^inward, {:rtp, 1, ^received}}, 2000
+  end
+
   test "a port that is taken is an error" do
     Process.flag(:trap_exit, true)
     bridge = start([%{id: 1, codec: @vp8}])

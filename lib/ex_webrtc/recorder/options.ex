@@ -2,6 +2,7 @@ defmodule ExWebRTC.Recorder.Options do
   @moduledoc false
   # What `ExWebRTC.Recorder.start_link/2` takes.
 
+  alias ExWebRTC.OptionCheck
   alias ExWebRTC.PeerConnection.Codecs
   alias ExWebRTC.RTPCodecParameters
 
@@ -29,6 +30,11 @@ defmodule ExWebRTC.Recorder.Options do
     end
 
     Map.new(opts)
+  end
+
+  defp problem(:base_dir, path) do
+    {path?, text} = OptionCheck.path()
+    if not path?.(path), do: text
   end
 
   defp problem(:files, files) when files not in [:per_stream, :per_track],

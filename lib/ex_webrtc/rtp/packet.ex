@@ -146,6 +146,11 @@ defmodule ExWebRTC.RTP.Packet do
     )
   end
 
+  def encode(other) do
+    raise ArgumentError,
+          "expected an RTP packet of ExWebRTC or ex_rtp, got: #{inspect(other)}"
+  end
+
   defp bit(true, _field), do: 1
   defp bit(false, _field), do: 0
   defp bit(other, field), do: raise_wrong!(field, "true or false", other)

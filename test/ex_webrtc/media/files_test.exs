@@ -228,6 +228,42 @@ defmodule ExWebRTC.Media.FilesTest do
     end
   end
 
+  test "what a header cannot say raises before there is a file, and is named", %{
+    tmp_dir: directory
+  } do
+    path = Path.join(directory, "none")
+    ivf = [fourcc: "VP80", width: 1, height: 1]
+
+    for {writer, opts, name, wrong} <- [
+          {IVF.Writer, ivf, :fourcc, "VP800"},
+          {IVF.Writer, ivf, :fourcc, nil},
+          {IVF.Writer, ivf, :width, 70_000},
+          {IVF.Writer, ivf, :height, -1},
+          {IVF.Writer, ivf, :num_frames, 0},
+          {IVF.Writer, ivf, :timebase_num, 0},
+          {IVF.Writer, ivf, :timebase_denum, nil},
+          {Ogg.Writer, [], :channel_count, 0},
+          {Ogg.Writer, [], :channel_count, 300},
+          {Ogg.Writer, [], :sample_rate, -1},
+          {Ogg.Writer, [], :pre_skip, 65_536},
+          {WAV.Writer, [], :format, :mp3},
+          {WAV.Writer, [], :bits, 12},
+          {WAV.Writer, [format: :pcmu], :bits, 16},
+          {WAV.Writer, [], :sample_rate, 0},
+          {WAV.Writer, [], :channels, 0}
+        ] do
+      assert_raise ArgumentError,
+                   ~r/expected #{inspect(name)} to be .*, got: #{inspect(wrong)}/,
+                   fn ->
+                     writer.open(path, Keyword.put(opts, name, wrong))
+                   end
+
+      refute File.exists?(path)
+    end
+
+    assert_raise ArgumentError, ~r/:width/, fn -> IVF.Writer.open(path, fourcc: 1, height: 1) end
+  end
+
   test "a file that is not there is an error of its own", %{tmp_dir: directory} do
     path = Path.join(directory, "none")
     assert {:error, :enoent} == IVF.Reader.open(path)

@@ -6,6 +6,7 @@ defmodule ExWebRTC.Media.IVF.Writer do
 
   alias ExWebRTC.Media.IVF.{Frame, Header}
   alias ExWebRTC.Media.NewFile
+  alias ExWebRTC.OptionCheck
 
   # Where the number of frames is in the header.
   @count_position 24
@@ -48,10 +49,19 @@ defmodule ExWebRTC.Media.IVF.Writer do
         num_frames: 300
       ])
 
+    OptionCheck.check!(opts,
+      fourcc: {&fourcc?/1, "a number of 32 bits or four characters"},
+      width: 0..0xFFFF,
+      height: 0..0xFFFF,
+      timebase_num: 1..0xFFFFFFFF,
+      timebase_denum: 1..0xFFFFFFFF,
+      num_frames: 1..0xFFFFFFFF
+    )
+
     header = %Header{
-      fourcc: fourcc(Keyword.fetch!(opts, :fourcc)),
-      width: Keyword.fetch!(opts, :width),
-      height: Keyword.fetch!(opts, :height),
+      fourcc: fourcc(opts[:fourcc]),
+      width: opts[:width],
+      height: opts[:height],
       timebase_num: opts[:timebase_num],
       timebase_denum: opts[:timebase_denum],
       num_frames: opts[:num_frames]
@@ -60,6 +70,8 @@ defmodule ExWebRTC.Media.IVF.Writer do
     with {:ok, file} <- NewFile.create(path, Header.encode(header)),
          do: {:ok, %__MODULE__{file: file, step: opts[:num_frames]}}
   end
+
+  defp fourcc?(code), do: match?(<<_::32>>, code) or (is_integer(code) and code in 0..0xFFFFFFFF)
 
   defp fourcc(code) when is_integer(code), do: code
   defp fourcc(<<_::32>> = code), do: Header.fourcc(code)

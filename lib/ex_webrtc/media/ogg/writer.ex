@@ -8,6 +8,7 @@ defmodule ExWebRTC.Media.Ogg.Writer do
   alias ExWebRTC.Media.NewFile
   alias ExWebRTC.Media.Ogg.Page
   alias ExWebRTC.Media.Opus
+  alias ExWebRTC.OptionCheck
 
   # RFC 7845 section 6: no more than a second a page.
   @page_samples 48_000
@@ -29,7 +30,7 @@ defmodule ExWebRTC.Media.Ogg.Writer do
   @doc """
   Creates a file. Options: `sample_rate` of the encoder's input (default 48,000; Opus is always played
   at 48 kHz), `channel_count` (default 1), `pre_skip`, the samples at the start that are not to be
-  played (default 0).
+  played (default 0). What is wrong raises.
   """
   @spec open(Path.t(),
           sample_rate: non_neg_integer(),
@@ -37,7 +38,10 @@ defmodule ExWebRTC.Media.Ogg.Writer do
           pre_skip: non_neg_integer()
         ) :: {:ok, t()} | {:error, File.posix()}
   def open(path, opts \\ []) do
-    opts = Keyword.validate!(opts, sample_rate: 48_000, channel_count: 1, pre_skip: 0)
+    opts =
+      opts
+      |> Keyword.validate!(sample_rate: 48_000, channel_count: 1, pre_skip: 0)
+      |> OptionCheck.check!(sample_rate: 0..0xFFFFFFFF, channel_count: 1..2, pre_skip: 0..0xFFFF)
 
     serial = :rand.uniform(0xFFFFFFFF)
     head = Opus.head(opts[:channel_count], opts[:pre_skip], opts[:sample_rate])

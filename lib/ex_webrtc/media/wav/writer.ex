@@ -6,6 +6,7 @@ defmodule ExWebRTC.Media.WAV.Writer do
 
   alias ExWebRTC.Media.NewFile
   alias ExWebRTC.Media.WAV.Header
+  alias ExWebRTC.OptionCheck
 
   # Bytes before the samples: RIFF, the format chunk with its extension size, the fact chunk, and the
   # head of the data chunk.
@@ -26,7 +27,7 @@ defmodule ExWebRTC.Media.WAV.Writer do
 
   @doc """
   Creates a file. Options: `format` (`:pcm`, `:pcma` or `:pcmu`; default `:pcm`), `sample_rate`
-  (default 8,000), `channels` (default 1), `bits` (default 16, and 8 for G.711).
+  (default 8,000), `channels` (default 1), `bits` (default 16, and 8 for G.711). What is wrong raises.
   """
   @spec open(Path.t(),
           format: :pcm | :pcma | :pcmu,
@@ -36,12 +37,22 @@ defmodule ExWebRTC.Media.WAV.Writer do
         ) :: {:ok, t()} | {:error, File.posix()}
   def open(path, opts \\ []) do
     opts = Keyword.validate!(opts, [:bits, format: :pcm, sample_rate: 8000, channels: 1])
+    pcm? = opts[:format] == :pcm
+    opts = Keyword.put(opts, :bits, opts[:bits] || if(pcm?, do: 16, else: 8))
+
+    OptionCheck.check!(opts,
+      format: [:pcm, :pcma, :pcmu],
+      # Bytes of a moment are counted in 16 bits, and those of a second in 32.
+      channels: 1..div(0xFFFF, 4),
+      bits: if(pcm?, do: [8, 16, 24, 32], else: [8]),
+      sample_rate: 1..div(0xFFFFFFFF, 4)
+    )
 
     header = %Header{
       format: opts[:format],
       sample_rate: opts[:sample_rate],
       channels: opts[:channels],
-      bits: opts[:bits] || if(opts[:format] == :pcm, do: 16, else: 8)
+      bits: opts[:bits]
     }
 
     start = [
