@@ -311,6 +311,8 @@ defmodule ExWebRTC.PeerConnection do
       layers = [%{rid: "l", max_bitrate: 150_000}, %{rid: "h"}]
       {:ok, transceiver} = PeerConnection.add_transceiver(pc, track, send_encodings: layers)
 
+  How to say which layer a packet is of: see `send_rtp/4`.
+
   Errors: `:invalid_state`, also for a track that another sender has: packets are sent by the id of
   their track, so it can be in one only.
   """
@@ -518,7 +520,22 @@ defmodule ExWebRTC.PeerConnection do
 
   Payload type, SSRC and the header extensions that were negotiated are filled in. `rtx?: true`
   sends it as a retransmission (RFC 4588). While the connection is not connected, nothing is sent;
-  packets for a track that no sender has are dropped, with one warning in the log.
+  packets for a track that no sender has are dropped, with one warning in the log. What no packet can
+  carry raises `ArgumentError`.
+
+  Where the track has several `send_encodings` (see `add_transceiver/3`), the packet says which of
+  them it is of, in a header extension (`ExWebRTC.RTP.Packet.Extension.SourceDescription`) with the rid.
+  Its id is known when the connection is negotiated:
+
+      rid_uri = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+      transceivers = PeerConnection.get_transceivers(pc)
+      transceiver = Enum.find(transceivers, &(&1.sender.track && &1.sender.track.id == track.id))
+      %{id: id} = Enum.find(transceiver.header_extensions, &(&1.uri == rid_uri))
+      low = SourceDescription.to_raw(SourceDescription.new("l"), id)
+      PeerConnection.send_rtp(pc, track.id, Packet.add_extension(packet, low))
+
+  A packet that has the SSRC of a layer is of that layer, whatever its rid; one that has neither is of
+  the first.
 
   See `send_rtp/2` for many packets at once.
   """

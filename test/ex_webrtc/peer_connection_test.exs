@@ -218,6 +218,47 @@ defmodule ExWebRTC.PeerConnectionTest do
       assert has_pli?(offerer, track_id)
     end
 
+    test "refuse a packet that none can carry, in the caller, and say why" do
+      {offerer, answerer} = start()
+      track = MediaStreamTrack.new(:audio)
+      {:ok, _sender} = PeerConnection.add_track(offerer, track)
+      :ok = connect(offerer, answerer)
+      packet = Packet.new("a")
+
+      for {expected, wrong} <- [
+            {":payload_type .*in 0..127", %{packet | payload_type: 300}},
+            {":sequence_number .*in 0..65535", %{packet | sequence_number: 70_000}},
+            {":timestamp ", %{packet | timestamp: -1}},
+            {":payload .*a binary", %{packet | payload: nil}},
+            {":csrc ", %{packet | csrc: [1.5]}},
+            {":marker .*true or false", %{packet | marker: 1}},
+            {"header extension",
+             %{packet | extension: true, extension_profile: 0xBEDE, extensions: [1]}},
+            {"an RTP packet", %{}},
+            {"an RTP packet", nil}
+          ] do
+        assert_raise ArgumentError, ~r/#{expected}/, fn ->
+          PeerConnection.send_rtp(offerer, track.id, wrong)
+        end
+
+        assert_raise ArgumentError, ~r/#{expected}/, fn ->
+          PeerConnection.send_rtp(offerer, [{track.id, packet}, {track.id, wrong}])
+        end
+      end
+
+      assert_raise ArgumentError, ~r/:track_id/, fn ->
+        PeerConnection.send_rtp(offerer, :a, packet)
+      end
+
+      assert_raise ArgumentError, ~r/:rtx\?/, fn ->
+        PeerConnection.send_rtp(offerer, 1, packet, rtx?: 1)
+      end
+
+      assert_raise ArgumentError, ~r/{track_id, packet}/, fn ->
+        PeerConnection.send_rtp(offerer, [packet])
+      end
+    end
+
     test "deliver the items of a source description with the names they are encoded by" do
       {offerer, answerer} = start()
       {:ok, _transceiver} = PeerConnection.add_transceiver(offerer, :audio)

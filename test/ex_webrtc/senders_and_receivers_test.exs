@@ -7,6 +7,7 @@ defmodule ExWebRTC.SendersAndReceiversTest do
 
   alias ExWebRTC.{MediaStreamTrack, PeerConnection, RTPCodecParameters, RTPReceiver, RTPSender}
   alias ExWebRTC.RTP.Packet
+  alias ExWebRTC.RTP.Packet.Extension.SourceDescription
 
   @level_uri "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
   @opus %RTPCodecParameters{
@@ -122,6 +123,48 @@ defmodule ExWebRTC.SendersAndReceiversTest do
                })
 
       assert {:ok, %{encodings: ^changed}} = PeerConnection.get_sender_parameters(pc, sender.id)
+    end
+
+    # As the documentation of `send_rtp/4` shows.
+    test "are told by the rid of each packet, or by the SSRC, else the first is meant" do
+      {offerer, answerer} = start()
+      track = MediaStreamTrack.new(:video)
+      encodings = [%{rid: "h"}, %{rid: "l"}]
+
+      {:ok, _transceiver} =
+        PeerConnection.add_transceiver(offerer, track, send_encodings: encodings)
+
+      :ok = connect(offerer, answerer)
+
+      rid_uri = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+      transceivers = PeerConnection.get_transceivers(offerer)
+      transceiver = Enum.find(transceivers, &(&1.sender.track && &1.sender.track.id == track.id))
+      %{id: id} = Enum.find(transceiver.header_extensions, &(&1.uri == rid_uri))
+      rid = fn name -> SourceDescription.to_raw(SourceDescription.new(name), id) end
+
+      for {number, extensions, expected} <- [
+            {1, [rid.("l")], "l"},
+            {2, [rid.("h")], "h"},
+            {3, [rid.("other")], "h"},
+            {4, [], "h"}
+          ] do
+        packet = Enum.reduce(extensions, packet(number), &Packet.add_extension(&2, &1))
+        :ok = PeerConnection.send_rtp(offerer, track.id, packet)
+
+        assert_receive {:ex_webrtc, ^answerer,
+                        {:rtp, _track, ^expected, %{sequence_number: ^number}}},
+                       10_000
+      end
+
+      ssrcs =
+        for {_id, %{type: :outbound_rtp, rid: rid, ssrc: ssrc}} <-
+              PeerConnection.get_stats(offerer),
+            into: %{},
+            do: {rid, ssrc}
+
+      packet = Packet.add_extension(%{packet(5) | ssrc: ssrcs["l"]}, rid.("h"))
+      :ok = PeerConnection.send_rtp(offerer, track.id, packet)
+      assert_receive {:ex_webrtc, ^answerer, {:rtp, _track, "l", %{sequence_number: 5}}}, 10_000
     end
 
     test "that are inactive send nothing from the start" do

@@ -4,6 +4,7 @@ defmodule ExWebRTC.PeerConnection.Arguments do
   # peer, by way of signaling, gives an error; what only a program can get wrong raises.
 
   alias ExWebRTC.PeerConnection.SendEncodings
+  alias ExWebRTC.RTP.Packet
 
   alias ExWebRTC.{
     ICECandidate,
@@ -18,6 +19,7 @@ defmodule ExWebRTC.PeerConnection.Arguments do
   @kinds [:audio, :video]
   # `max_packet_life_time`, `max_retransmits` and stream ids are 16-bit numbers in DCEP and SCTP.
   @max_uint16 65_535
+  @max_id 0xFFFFFFFFFFFFFFFF
   # What the engine reads of a description and of a candidate; more is refused before it is copied.
   @max_sdp_bytes 1_048_576
   @max_candidate_bytes 1_024
@@ -85,6 +87,31 @@ defmodule ExWebRTC.PeerConnection.Arguments do
 
   defp within(milliseconds, first..last) when is_integer(milliseconds),
     do: milliseconds |> max(first) |> min(last)
+
+  @doc "The id of a track, sender or whatever `name` says."
+  @spec id!(non_neg_integer(), atom()) :: non_neg_integer()
+  def id!(id, _name) when id in 0..@max_id, do: id
+
+  def id!(other, name) do
+    raise ArgumentError, "expected #{inspect(name)} to be an id, got: #{inspect(other)}"
+  end
+
+  @doc "Says what was wrong with packets that the native side has refused."
+  @spec raise_wrong_rtp!([{integer(), struct()}], boolean()) :: no_return()
+  def raise_wrong_rtp!(_packets, rtx?) when not is_boolean(rtx?) do
+    raise ArgumentError, "expected :rtx? to be a boolean, got: #{inspect(rtx?)}"
+  end
+
+  def raise_wrong_rtp!(packets, _rtx?) do
+    for packet <- packets do
+      case packet do
+        {track_id, packet} -> {id!(track_id, :track_id), Packet.encode(packet)}
+        other -> raise ArgumentError, "expected {track_id, packet}, got: #{inspect(other)}"
+      end
+    end
+
+    raise ArgumentError, "no RTP packet can carry one of these: #{inspect(packets)}"
+  end
 
   @doc "The options of `forward/5`: the layer, and whether the track is tapped."
   @spec forward(keyword()) :: {:auto | String.t(), boolean()}

@@ -6,7 +6,7 @@ defmodule ExWebRTC.PeerConnection.Client do
   require Logger
 
   alias ExWebRTC.{Forward, Handles, Native}
-  alias ExWebRTC.PeerConnection.{Configuration, Controller}
+  alias ExWebRTC.PeerConnection.{Arguments, Configuration, Controller}
 
   # The native side answers within milliseconds. This is only how long a caller waits for a machine
   # that is overloaded before it takes the connection for stuck.
@@ -106,6 +106,8 @@ defmodule ExWebRTC.PeerConnection.Client do
     end
 
     :ok
+  rescue
+    ArgumentError -> Arguments.raise_wrong_rtp!([{track_id, packet}], rtx?)
   end
 
   @spec send_rtp_batch(GenServer.server(), [{integer(), map()}], boolean()) :: :ok
@@ -117,6 +119,8 @@ defmodule ExWebRTC.PeerConnection.Client do
     end
 
     :ok
+  rescue
+    ArgumentError -> Arguments.raise_wrong_rtp!(packets, rtx?)
   end
 
   @spec send_pli(GenServer.server(), integer(), String.t() | nil) :: :ok
