@@ -149,7 +149,8 @@ defmodule ExWebRTC.PeerConnection.Configuration do
   - `rtp_delivery`: how received RTP packets come to the controlling process. Default `:packet`: a
     message for each. `{:batch, max}`: the packets that are there, at most `max`, in one
     `{:rtp_batch, packets}`; a batch never waits for more, and is cheaper where many packets come.
-    `:none` keeps packets out of the mailbox, for a connection that only forwards or counts. Payloads
+    `:none` keeps packets out of the mailbox, for a connection that only forwards or counts, except
+    those of a forward with `tap: true`. Payloads
     that arrive together share memory, up to 16 KiB: use `:binary.copy/1` for one that is kept long.
   - `flow_control`: `{:active, n}` sends the controlling process `n` messages with media or data, then
     `:passive`, and no more of them until `ExWebRTC.PeerConnection.set_flow_control/2` is called.

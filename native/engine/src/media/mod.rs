@@ -122,6 +122,7 @@ struct Dropped {
 #[derive(Debug)]
 pub struct Media {
     features: Features,
+    /// Whether the program gets the packets of tracks that are not forwarded.
     deliver: bool,
     /// Ties the monotonic clock to wall-clock time for NTP; its instant is when media time began.
     clock: SystemInstant,

@@ -83,8 +83,8 @@ impl Media {
             forwarding::offer(&mut self.sources, now, section, receiver, packet);
         }
         let layer = receiver.layer;
-        if verdict == Verdict::Fresh && self.deliver {
-            deliver(section, layer, packet, &self.sources, sink);
+        if verdict == Verdict::Fresh {
+            deliver(section, layer, packet, &self.sources, self.deliver, sink);
         }
         if !section.wanted_keyframes.is_empty() {
             self.request_wanted_keyframe(now, at, packet.ssrc, out);
@@ -129,25 +129,30 @@ impl Media {
         if matches!(verdict, Verdict::Fresh | Verdict::Padding) && !self.sources.is_empty() {
             forwarding::offer(&mut self.sources, now, section, receiver, &original);
         }
-        if verdict == Verdict::Fresh && self.deliver {
-            deliver(section, receiver.layer, &original, &self.sources, sink);
+        if verdict == Verdict::Fresh {
+            let layer = receiver.layer;
+            deliver(section, layer, &original, &self.sources, self.deliver, sink);
         }
     }
 }
 
 /// Hands a packet to the sink, under its layer's name where there is simulcast. Those of a track
-/// that is forwarded stay here, unless the program wants them too.
+/// that is forwarded stay here, unless it is tapped.
 fn deliver(
     section: &Section,
     layer: Option<usize>,
     packet: &ReceivedRtp<'_>,
     sources: &Sources,
+    otherwise: bool,
     sink: &mut dyn Sink,
 ) {
+    if sources.is_empty() && !otherwise {
+        return;
+    }
     let Some(receive) = section.receive() else {
         return;
     };
-    if !sources.is_empty() && !sources.is_delivered(receive.track) {
+    if !sources.is_empty() && !sources.is_delivered(receive.track, otherwise) {
         return;
     }
     let rid: Option<&Rid> = layer.and_then(|layer| receive.rids.get(layer));

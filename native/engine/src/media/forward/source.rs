@@ -51,9 +51,10 @@ impl Sources {
         self.tracks.is_empty()
     }
 
-    /// Whether the program gets the packets of a track.
-    pub(in crate::media) fn is_delivered(&self, track: TrackId) -> bool {
-        self.tracks.get(&track).is_none_or(Track::is_tapped)
+    /// Whether the program gets the packets of a track; those of one that is not forwarded as
+    /// `otherwise` says.
+    pub(in crate::media) fn is_delivered(&self, track: TrackId, otherwise: bool) -> bool {
+        self.tracks.get(&track).map_or(otherwise, Track::is_tapped)
     }
 
     /// Whether a forward could begin: what its packets would be made of.
