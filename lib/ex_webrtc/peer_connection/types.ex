@@ -142,7 +142,8 @@ defmodule ExWebRTC.PeerConnection.Types do
       - `:stopped`: `stop_forward/1`
       - `:replaced`: another track is forwarded to the sender now
       - `:track_ended`, `:sender_stopped`: the transceiver of the source, or of the sink, was stopped
-      - `:codec_mismatch`: a negotiation has left the two no codec in common
+      - `:codec_mismatch`: a negotiation has left the two no codec in common; told when the next packet
+        comes from the source
       - `:closed`: one of the connections was closed, or its process ended
       """
       @type forward_end() ::
@@ -276,7 +277,9 @@ defmodule ExWebRTC.PeerConnection.Types do
       [webrtc-stats](https://www.w3.org/TR/webrtc-stats/) in snake case, states are atoms. Times are
       in seconds (`jitter`, `round_trip_time`), instants in milliseconds since 1970 (`last_seen`,
       `last_packet_received_timestamp`, `remote_timestamp`), addresses as `:inet` has them or, for
-      names of mDNS, strings. What is not known (yet), or counted by nobody, is absent.
+      names of mDNS, strings. What is not known (yet), or counted by nobody, is absent; of the fields
+      that programs for the package `ex_webrtc` read, `ice_local_ufrag`, `last_seen`,
+      `related_address` and `related_port` are `nil` instead.
 
       | `:type` | what to know of its fields |
       |---|---|
@@ -291,6 +294,7 @@ defmodule ExWebRTC.PeerConnection.Types do
       | `:remote_outbound_rtp` | what the peer's last sender report said |
       | `:codec` | those in use |
       | `:data_channel` | messages and their bytes, without headers |
+      | `:forward` | one for each forward that begins (`role: :source`) or ends (`role: :sink`) here. `rid` is the simulcast layer that is forwarded now; `packets_dropped` did not fit a queue or came when nothing could be sent; `switches` are beginnings of another layer, source or stream, the first one included; `keyframe_requests` those of the viewers and of the sink |
       | `:media_drops` | packets that were dropped before a stream could count them, by reason; only where there were any |
       """
       @type stats() :: %{(atom() | String.t()) => %{atom() => term()}}

@@ -242,7 +242,7 @@ pub(super) fn write_stats(sources: &Sources, sinks: &Sinks, report: &mut StatsRe
         fields
             .set("role", "source")
             .set("track_identifier", track.0)
-            .set("layer", layer.as_ref().map(|rid| rid.as_str()))
+            .set_known("rid", layer.as_ref().map(|rid| rid.as_str()))
             .set("packets_forwarded", counters.packets)
             .set("bytes_forwarded", counters.bytes)
             .set("packets_dropped", counters.dropped)

@@ -32,7 +32,7 @@ impl Fields {
         self
     }
 
-    fn set_known<T: Into<Value>>(&mut self, name: &str, value: Option<T>) -> &mut Self {
+    pub(super) fn set_known<T: Into<Value>>(&mut self, name: &str, value: Option<T>) -> &mut Self {
         if let Some(value) = value {
             self.set(name, value);
         }
