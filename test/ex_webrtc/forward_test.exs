@@ -99,7 +99,9 @@ defmodule ExWebRTC.ForwardTest do
     assert length(entries) == 5
 
     for entry <- entries do
-      assert %{role: :source, packets_forwarded: 50, packets_dropped: 0, layer: nil} = entry
+      assert %{role: :source, packets_forwarded: 50, packets_dropped: 0} = entry
+      # Not simulcast.
+      refute is_map_key(entry, :rid)
       assert entry.bytes_forwarded == 50 * 1_002
       assert entry.track_identifier == publisher.received
     end
@@ -140,6 +142,53 @@ defmodule ExWebRTC.ForwardTest do
     send_packets(publisher, 21..40)
     assert_arrive(other, 21..40)
     refute_delivered(middle)
+  end
+
+  test "a tap has the packets delivered also where nothing else is" do
+    publisher = publisher(:video, rtp_delivery: :none)
+    {viewer, other} = {viewer(), viewer()}
+    %{middle: middle, received: received} = publisher
+    send_packets(publisher, 1..10)
+    {:ok, _ref} = forward(publisher, other)
+    send_packets(publisher, 11..20)
+    assert_arrive(other, 11..20)
+    refute_delivered(middle)
+
+    {:ok, tapped} = forward(publisher, viewer, tap: true)
+    send_packets(publisher, 21..30)
+    assert_arrive(viewer, 21..30)
+    assert_arrive(other, 21..30)
+
+    for number <- 21..30 do
+      assert_receive {:ex_webrtc, ^middle, {:rtp, ^received, nil, %{sequence_number: ^number}}}
+    end
+
+    :ok = PeerConnection.stop_forward(tapped)
+    send_packets(publisher, 31..40)
+    assert_arrive(other, 31..40)
+    refute_delivered(middle)
+  end
+
+  test "the same track forwarded again, with other options, comes to the viewer once" do
+    publisher = publisher()
+    viewer = viewer()
+    {:ok, first} = forward(publisher, viewer)
+    send_packets(publisher, 1..20)
+    assert_arrive(viewer, 1..20)
+    {:ok, second} = forward(publisher, viewer, tap: true)
+    send_packets(publisher, 21..40)
+    assert_arrive(viewer, 21..40)
+    %{middle: middle} = viewer
+    assert_receive {:ex_webrtc, ^middle, {:forward_ended, ^first, :replaced}}
+    assert [%{ref: ^second}] = PeerConnection.get_forwards(middle)
+    %{peer: peer} = viewer
+    refute_received {:ex_webrtc, ^peer, {:rtp, _track, _rid, _packet}}
+    assert [%{packets_dropped: 0}] = forward_stats(middle)
+
+    sent =
+      for {_id, %{type: :outbound_rtp} = entry} <- PeerConnection.get_stats(middle), do: entry
+
+    assert [%{packets_sent: 40}] = sent
   end
 
   test "without a forward the program has its packets again" do
@@ -245,6 +294,16 @@ defmodule ExWebRTC.ForwardTest do
 
     assert_raise ArgumentError, ~r/:layer to be a rid or :auto, got: 1/, fn ->
       forward(publisher, viewer, layer: 1)
+    end
+
+    for wrong <- [nil, "x", -1, :a, 1.5, 0x10000000000000000] do
+      assert_raise ArgumentError, ~r/:track_id to be an id, got: #{inspect(wrong)}/, fn ->
+        forward(%{publisher | received: wrong}, viewer)
+      end
+
+      assert_raise ArgumentError, ~r/:sender_id to be an id, got: #{inspect(wrong)}/, fn ->
+        forward(publisher, %{viewer | sender: wrong})
+      end
     end
 
     assert_raise ArgumentError, ~r/:tap to be a boolean, got: "yes"/, fn ->

@@ -168,6 +168,31 @@ fn another_source_takes_over_at_its_keyframe_and_the_first_is_told() {
 }
 
 #[test]
+fn the_same_source_again_takes_over_with_each_packet_once() {
+    let (source, track) = publisher(config(), Kind::Video, &[]);
+    let (sink, sender) = viewer(config(), Kind::Video);
+    let mut room = Room::new(vec![source, sink]);
+    room.forward(1, (0, track), (1, sender), LayerChoice::Auto)
+        .unwrap();
+    let mut encoder = Encoder::new(0, None, 500);
+    for frame in 0..120 {
+        if frame == 50 {
+            room.forward(2, (0, track), (1, sender), LayerChoice::Auto)
+                .unwrap();
+        }
+        encoder.frame(&mut room, None);
+        room.run(Duration::from_millis(33));
+    }
+    let replaced = [("1".to_owned(), ForwardEnd::Replaced)];
+    assert_eq!(room.ended(1), replaced);
+    let seen = room.seen(1);
+    assert_decodable(&seen);
+    let numbers: Vec<u16> = seen.iter().map(|packet| text(packet).1).collect();
+    let sent: Vec<u16> = (numbers[0]..encoder.number).collect();
+    assert_eq!(numbers, sent);
+}
+
+#[test]
 fn a_sender_that_was_forwarded_to_goes_on_with_the_programs_packets() {
     let (source, track_id) = publisher(config(), Kind::Video, &[]);
     let mut sink = World::plain();

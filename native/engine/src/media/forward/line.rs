@@ -77,6 +77,11 @@ impl Line {
         };
     }
 
+    /// Whether a packet of the run is not behind all that have been placed.
+    pub(super) fn is_past(&self, packet: &ForwardedRtp) -> bool {
+        packet.sequence_number.wrapping_sub(self.highest as u16) as i16 <= 0
+    }
+
     /// The counters of a run's first packet.
     pub(super) fn begin_counters(&mut self, pictures: &Counters, frames: &Counters) {
         self.pictures.begin(pictures);

@@ -154,7 +154,7 @@ impl Sinks {
         range: Range<usize>,
         way: &mut Way<'_>,
     ) {
-        let packets = burst.packets.get(range).unwrap_or_default();
+        let mut packets = burst.packets.get(range).unwrap_or_default();
         let Some(sender) = self.by_id.get(&id).copied() else {
             return;
         };
@@ -164,7 +164,17 @@ impl Sinks {
         if slot.next.as_ref().is_some_and(|next| next.name.id == id) {
             let begins = packets.first().is_some_and(|packet| packet.begins);
             if begins && way.may_send(sender) {
-                let before = std::mem::replace(&mut slot.feed, slot.next.take());
+                let mut before = std::mem::replace(&mut slot.feed, slot.next.take());
+                if let (Some(before), Some(feed)) = (&mut before, &mut slot.feed)
+                    && before.is_of_run(burst)
+                {
+                    feed.go_on(before);
+                    // Both were given this burst, and this one is the later.
+                    let passed = packets
+                        .iter()
+                        .take_while(|packet| slot.line.is_past(packet));
+                    packets = packets.get(passed.count()..).unwrap_or_default();
+                }
                 if let Some(before) = before {
                     self.end(before.name, ForwardEnd::Replaced);
                 }
@@ -407,6 +417,20 @@ impl Feed {
     fn is_video(&self) -> bool {
         let format = self.format.as_deref();
         format.is_some_and(|format| format.kind == Kind::Video)
+    }
+
+    /// Whether a burst is of the stream that it sends: runs are unique in a connection, and formats
+    /// are those of one of its tracks.
+    fn is_of_run(&self, burst: &Burst) -> bool {
+        let of_track = |format: &Arc<SourceFormat>| Arc::ptr_eq(format, &burst.format);
+        self.run == Some(burst.run) && self.format.as_ref().is_some_and(of_track)
+    }
+
+    /// Takes the place of another forward of the same stream, in the middle of it.
+    fn go_on(&mut self, before: &mut Self) {
+        self.run = before.run;
+        self.rate = before.rate.take();
+        self.counters.switches += 1;
     }
 
     fn wants_to_ask(&mut self, now: Instant) -> bool {
