@@ -624,16 +624,22 @@ defmodule ExWebRTC.PeerConnection do
   Keyframe requests of the viewers reach the source's peer, at most one in 300 ms a layer; one is
   made for every beginning and every switch.
 
+  Keep it free of loops: where two connections with each other both forward to it what they receive
+  from it, a packet goes round for ever, as fast as the machines and the network can. Neither of them
+  can tell. Who echoes what a peer sends must know that the peer does not.
+
   It may be called before either connection is connected. Options:
 
   - `layer`: of a simulcast track, the rid of a layer, or `:auto` (the default): the best one that
     fits what the sink's network carries. Where the layer that was asked for does not arrive, the
     best one stands in.
   - `tap`: also send the packets to the controlling process of `source`; default `false`. One
-    forward of a track with it is enough.
+    forward of a track with it is enough. They come also where `rtp_delivery` is `:none`, each in a
+    message.
 
   When either end goes away the forward ends, and both controlling processes are sent
-  `{:forward_ended, ref, reason}`; see `t:forward_end/0`. Statistics have an entry of type `:forward`
+  `{:forward_ended, ref, reason}`; see `t:forward_end/0`. A negotiation that leaves the two no codec in
+  common is noticed, as `:codec_mismatch`, at the next packet that comes from the source. Statistics have an entry of type `:forward`
   at each end.
 
   Errors: `:invalid_track_id` for a track that `source` does not receive, `:invalid_sender_id`,
@@ -654,7 +660,8 @@ defmodule ExWebRTC.PeerConnection do
         ) :: {:ok, Forward.t()} | {:error, atom()}
   def forward(source, track_id, sink, sender_id, opts \\ []) do
     {layer, tap?} = Arguments.forward(opts)
-    Client.forward(source, {track_id, layer, tap?}, sink, sender_id)
+    track = {Arguments.id!(track_id, :track_id), layer, tap?}
+    Client.forward(source, track, sink, Arguments.id!(sender_id, :sender_id))
   end
 
   @doc """
