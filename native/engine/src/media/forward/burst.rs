@@ -4,6 +4,7 @@ use crate::ids::Rid;
 use crate::w3c::{Codec, Kind};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 /// What the packets of a track are made of. The same `Arc` for as long as it does not change.
@@ -38,6 +39,26 @@ pub struct ForwardedRtp {
     pub elements: Bytes,
     /// The payload. Empty for a packet of padding only, which goes on to keep its number.
     pub payload: Bytes,
+}
+
+impl ForwardedRtp {
+    /// Ids of the elements, and where their data is in `elements`.
+    pub(super) fn elements(&self) -> impl Iterator<Item = (u8, Range<usize>)> + '_ {
+        let bytes = &self.elements;
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let [id, length] = *bytes.get(at..)?.first_chunk()?;
+            let data = at + 2..at + 2 + usize::from(length);
+            at = data.end;
+            (at <= bytes.len()).then_some((id, data))
+        })
+    }
+
+    /// The contributing sources.
+    pub(super) fn csrc(&self) -> Vec<u32> {
+        let sources = self.csrc.as_chunks::<4>().0.iter();
+        sources.map(|source| u32::from_be_bytes(*source)).collect()
+    }
 }
 
 /// A moment on the wall clock of a source's sender and on a stream's (RFC 3550 section 6.4.1).

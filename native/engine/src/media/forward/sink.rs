@@ -524,7 +524,8 @@ impl Feed {
                     last_sent,
                 },
             );
-            let descriptor = elements(&packet.elements)
+            let descriptor = packet
+                .elements()
                 .find(|(id, _)| *id == self.descriptor)
                 .and_then(|(_, range)| packet.elements.get(range));
             let frames = descriptor.map(Counters::of_dependency_descriptor);
@@ -541,7 +542,7 @@ impl Feed {
             sequence_number,
             timestamp,
             ssrc: 0,
-            csrc: csrc(&packet.csrc),
+            csrc: packet.csrc(),
             extensions: self.extensions(packet, line),
             payload: line.pictures.rewrite(&pictures, &packet.payload),
             // Padding alone has no bytes to pass on; one of ours keeps its number.
@@ -571,7 +572,7 @@ impl Feed {
 
     fn extensions(&self, packet: &ForwardedRtp, line: &mut Line) -> Vec<(u8, Bytes)> {
         let mut extensions = Vec::new();
-        for (id, range) in elements(&packet.elements) {
+        for (id, range) in packet.elements() {
             let Some((_, ours)) = self.elements.iter().find(|(theirs, _)| *theirs == id) else {
                 continue;
             };
@@ -586,20 +587,4 @@ impl Feed {
         }
         extensions
     }
-}
-
-/// Walks elements as a burst has them: id, length, data.
-fn elements(bytes: &Bytes) -> impl Iterator<Item = (u8, Range<usize>)> + '_ {
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let [id, length] = *bytes.get(at..)?.first_chunk()?;
-        let data = at + 2..at + 2 + usize::from(length);
-        at = data.end;
-        (at <= bytes.len()).then_some((id, data))
-    })
-}
-
-fn csrc(bytes: &Bytes) -> Vec<u32> {
-    let sources = bytes.as_chunks::<4>().0.iter();
-    sources.map(|source| u32::from_be_bytes(*source)).collect()
 }
