@@ -96,7 +96,7 @@ defmodule ExWebRTC.Interop.ExamplesTest do
         sound = ~w(#{encoder} -ac 1 -ar #{rate})
         film(path, ~w(libvpx -deadline realtime -cpu-used 8), sound)
         {base, _printed, _port} = Example.start("play.exs", [path])
-        result = chromium("examplePlay", base, %{frames: 30, audioPackets: 30})
+        result = chromium("examplePlay", base, %{frames: 30, audioPackets: 100})
         assert result["audioCodec"] == "audio/#{name}"
         assert_sound(result)
       end

@@ -67,11 +67,15 @@ async function watch(page, { frames, audioPackets }) {
         silent: audio.silentConcealedSamples ?? 0,
       };
     };
+    // What is heard counts from when playing has begun: a browser makes up sound until it has enough.
+    let start;
+    await until(async () => (start = await look()).audioPackets >= Math.min(audioPackets, 20), 30000);
     let seen;
     await until(async () => {
       seen = await look();
       return seen.frames >= frames && seen.audioPackets >= audioPackets;
     }, 30000);
+    for (const count of ["samples", "concealed", "silent"]) seen[count] -= start[count];
     return seen;
   }, { frames, audioPackets });
 }
