@@ -45,6 +45,7 @@ defmodule ExWebRTC.RTP.Packet.Wire do
   end
 
   @doc "Raises for a value, saying what it should have been."
+  @spec raise_wrong!(atom(), String.t(), term()) :: no_return()
   @spec raise_wrong!(atom(), String.t(), term(), module() | nil) :: no_return()
   def raise_wrong!(field, expected, value, module \\ nil) do
     owner = if module, do: " of #{inspect(module)}"
