@@ -298,8 +298,7 @@ impl Dtls {
 
     /// A DTLS datagram from an address that ICE has validated.
     pub(super) fn handle(&mut self, now: Instant, datagram: &[u8], has_path: bool) {
-        let running = self.state == DtlsState::Connected;
-        if self.is_closed_for_good() || !(running || handshake::is_plausible(datagram)) {
+        if self.is_closed_for_good() || !handshake::is_plausible(datagram) {
             return;
         }
         if self.endpoint.is_none() {
@@ -380,8 +379,10 @@ impl Dtls {
                     }
                 }
             }
-            Err(rtc_shared::error::Error::ErrAlertFatalOrClose) => {
-                log::warn!("DTLS ended with a fatal alert");
+            Err(rtc_shared::error::Error::ErrAlertFatalOrClose)
+                if self.state == DtlsState::Connecting =>
+            {
+                log::warn!("the DTLS handshake was refused");
                 self.fail();
             }
             // The endpoint has sent its fatal alert, and that ends the handshake (RFC 5246 section
@@ -391,7 +392,8 @@ impl Dtls {
                 log::warn!("the DTLS handshake failed: {error}");
                 self.fail();
             }
-            // RFC 6347 section 4.1.2.7: what does not fit is dropped, the association lives on.
+            // RFC 6347 section 4.1.2.7: what does not fit is dropped, the association lives on. So it
+            // does after a fatal alert: endpoints as ours answer with one what anybody can forge.
             Err(error) => log::debug!("DTLS record not taken: {error}"),
         }
     }

@@ -69,9 +69,9 @@ impl Arrived {
     }
 }
 
-/// Whether every record could be one of a handshake. The endpoint answers records it can't read
-/// with a fatal alert, so one spoofed datagram would end a handshake; RFC 6347 section 4.1.2.7
-/// wants them dropped.
+/// Whether every record could be one of a peer. The endpoint answers records it can't read with a
+/// fatal alert, so one spoofed datagram would end a handshake, or the association at a peer that
+/// heeds alerts; RFC 6347 section 4.1.2.7 wants them dropped.
 pub(super) fn is_plausible(datagram: &[u8]) -> bool {
     const CHANGE_CIPHER_SPEC: u8 = 20;
     const APPLICATION_DATA: u8 = 23;
@@ -88,8 +88,9 @@ pub(super) fn is_plausible(datagram: &[u8]) -> bool {
         };
         let clear = [e0, e1] == [0, 0];
         let sound = match (kind, body) {
-            (CHANGE_CIPHER_SPEC..=APPLICATION_DATA, _) if !clear => true,
-            (CHANGE_CIPHER_SPEC, [1]) | (ALERT, [1 | 2, _]) => true,
+            // Ciphers are changed once: in the clear, which the endpoint does not insist on.
+            (ALERT..=APPLICATION_DATA, _) if !clear => true,
+            (CHANGE_CIPHER_SPEC, [1]) | (ALERT, [1 | 2, _]) if clear => true,
             (
                 HANDSHAKE,
                 &[
