@@ -53,8 +53,7 @@ async function run({ scenario, base, options }) {
   }
 }
 
-const read = name => readFileSync(new URL(name, import.meta.url), "utf8");
-const peer = read("./shown.js") + read("./peer.js");
+const peer = readFileSync(new URL("./peer.js", import.meta.url), "utf8");
 const pages = new Map();
 let opened = 0;
 

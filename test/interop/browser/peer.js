@@ -162,17 +162,6 @@ window.peer = {
     return { connection: connectionState, ice: iceConnectionState, signaling: signalingState, states: this.states, channels, heard: this.heard };
   },
 
-  // What is seen of the first video from here on, or has been seen.
-  watch() {
-    this.shown = new Shown(document.querySelector("video"));
-    return true;
-  },
-
-  seen() {
-    const { longest, width, widths } = this.shown;
-    return { longest, width, widths: [...widths] };
-  },
-
   async stats() { return plain(await this.pc.getStats()); },
 
   async close() { this.pc.close(); return true; },
