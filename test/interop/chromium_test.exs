@@ -119,6 +119,7 @@ defmodule ExWebRTC.Interop.ChromiumTest do
     assert result["best"]
     assert_flowing(before, later, frames: 75)
     assert {later["width"], later["height"]} == {1280, 720}
+    assert later["freezes"] == before["freezes"]
     assert result["longest"] <= @longest_freeze
   end
 
