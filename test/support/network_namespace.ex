@@ -27,8 +27,13 @@ defmodule ExWebRTC.NetworkNamespace do
     namespace = Enum.find_value(Enum.shuffle(1..250), &try_create/1)
     ExUnit.Callbacks.on_exit(fn -> delete(namespace) end)
     build(namespace)
+    await_address(filter(namespace))
     namespace
   end
+
+  # The kernel says a moment later that a link is up, and we ask it a few times a second at most.
+  defp await_address(filter),
+    do: ExWebRTC.Peers.eventually(fn -> Enum.any?(ExWebRTC.Native.host_addresses(), filter) end)
 
   defp try_create(number) do
     namespace = %__MODULE__{number: number}
@@ -91,6 +96,7 @@ defmodule ExWebRTC.NetworkNamespace do
     run("ip", ~w(netns exec #{router} sysctl -qw net.ipv6.conf.all.forwarding=1))
     ip(~w(route add #{inner}:/64 via #{outer}:2))
     ip(~w(-n #{there} route add default via #{inner}:1))
+    await_address(ipv6_filter(namespace))
   end
 
   @doc "As `filter/1`, after `only_ipv6/1`."

@@ -237,19 +237,29 @@ export async function videoFile({ page, base, options }) {
     video.src = URL.createObjectURL(file.files[0]);
     await ready;
     const picture = () => {
-      const canvas = Object.assign(document.createElement("canvas"), { width: 32, height: 32 });
+      const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 180 });
       const context = canvas.getContext("2d", { willReadFrequently: true });
-      context.drawImage(video, 0, 0, 32, 32);
-      return context.getImageData(0, 0, 32, 32).data.join();
+      context.drawImage(video, 0, 0, 320, 180);
+      return context.getImageData(0, 0, 320, 180).data.join();
     };
+    // "seeked" may come before the picture is there to be drawn.
+    const pictureAt = (time) => new Promise((resolve, reject) => {
+      setTimeout(() => reject(new Error(`no picture at ${time} s`)), 10000);
+      const shown = (_now, { mediaTime }) => {
+        if (Math.abs(mediaTime - time) < 0.5) resolve(picture());
+        else video.requestVideoFrameCallback(shown);
+      };
+      video.requestVideoFrameCallback(shown);
+    });
     const pictures = [];
     const times = [];
     for (const at of seeks) {
       const seeked = done("seeked");
+      const drawn = pictureAt(at * video.duration);
       video.currentTime = at * video.duration;
       await seeked;
       times.push(video.currentTime);
-      pictures.push(picture());
+      pictures.push(await drawn);
     }
     const ended = done("ended", 30000);
     video.currentTime = 0;

@@ -5,9 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a list of addresses is good for. Reading it costs a netlink dump, which hundreds of
-/// connections that are opened together should share; an address change is seen at the next
-/// gathering all the same.
-const MAX_AGE: Duration = Duration::from_secs(1);
+/// connections that are opened together should share; what gathers because an address has changed,
+/// as an ICE restart does, must see the change.
+const MAX_AGE: Duration = Duration::from_millis(50);
 
 static CACHE: Mutex<Option<(Instant, Vec<IpAddr>)>> = Mutex::new(None);
 
@@ -15,7 +15,7 @@ static CACHE: Mutex<Option<(Instant, Vec<IpAddr>)>> = Mutex::new(None);
 /// is up, in the system's order; loopback only where there is nothing else, link-local IPv6 never
 /// (it means nothing without a zone, which candidates cannot carry: RFC 8445 section 5.1.1.1).
 ///
-/// At most a second old. Empty where the system does not say.
+/// At most 50 ms old. Empty where the system does not say.
 pub fn host_addresses() -> Vec<IpAddr> {
     let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((read, addresses)) = cache.as_ref()
