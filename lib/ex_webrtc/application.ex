@@ -12,6 +12,7 @@ defmodule ExWebRTC.Application do
       ExWebRTC.Cluster,
       ExWebRTC.Cluster.Watcher,
       ExWebRTC.Handles
+      | ExWebRTC.Forward.Relay.child_specs()
     ]
 
     Supervisor.start_link(children, strategy: :one_for_one, name: ExWebRTC.Supervisor)

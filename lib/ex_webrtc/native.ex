@@ -75,7 +75,7 @@ defmodule ExWebRTC.Native do
 
   @doc """
   As `forward/6` to a connection of another node. For the other end of a forward on another node the
-  owner gets `{:ex_webrtc_far, id, what, packets, bytes}`; see `ExWebRTC.PeerConnection.FarEnds`.
+  owner gets `{:ex_webrtc_far, to, what, bytes}`; see `ExWebRTC.PeerConnection.FarEnds`.
   """
   @spec forward_elsewhere(
           handle(),
@@ -86,9 +86,14 @@ defmodule ExWebRTC.Native do
         ) :: outcome()
   def forward_elsewhere(_source, _id, _name, _options, _sender_id), do: not_loaded()
 
-  @doc "Takes such `bytes` of another node; `:busy` when the packets in it were dropped."
-  @spec forward_in(handle(), binary()) :: outcome() | {:error, :malformed}
-  def forward_in(_handle, _bytes), do: not_loaded()
+  @doc """
+  Hands such `bytes` of another node to ends here: forward, connection, and which of the packets it
+  takes. Returns those that did not take it; `:busy` when its packets were dropped.
+  """
+  @spec forward_in(binary(), [
+          {non_neg_integer(), handle(), non_neg_integer(), non_neg_integer()}
+        ]) :: [{non_neg_integer(), {:error, :busy | :closed}}] | :malformed
+  def forward_in(_bytes, _to), do: not_loaded()
 
   @doc "The other end of a forward, on another node, is gone."
   @spec forward_lost(handle(), non_neg_integer()) :: outcome()

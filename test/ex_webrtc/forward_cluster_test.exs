@@ -2,6 +2,7 @@ defmodule ExWebRTC.ForwardClusterTest do
   # Every test has nodes of its own.
   use ExUnit.Case, async: true
 
+  import Bitwise, only: [<<<: 2]
   import ExWebRTC.ClusterNode, only: [call: 4, start_connection: 2, take: 3]
 
   alias ExWebRTC.{ClusterNode, Forward, MediaStreamTrack, PeerConnection, Peers}
@@ -116,6 +117,17 @@ defmodule ExWebRTC.ForwardClusterTest do
     for {_id, %{type: :forward} = entry} <- on(pair, :get_stats, [pair.middle]), do: entry
   end
 
+  defp forwarded(publisher),
+    do: publisher |> forward_stats() |> Enum.map(& &1.packets_forwarded) |> Enum.sort(:desc)
+
+  # What a node has sent to another one so far.
+  defp octets(from, to) do
+    connections = call(from, :erlang, :system_info, [:dist_ctrl])
+    {_node, port} = List.keyfind(connections, to.node, 0)
+    {:ok, [send_oct: octets]} = call(from, :inet, :getstat, [port, [:send_oct]])
+    octets
+  end
+
   test "packets and keyframe requests go between nodes until the forward is stopped, by whichever node" do
     [here, there] = ClusterNode.start(2)
     publisher = publisher(here)
@@ -152,6 +164,49 @@ defmodule ExWebRTC.ForwardClusterTest do
     assert {:error, :invalid_forward} = on(viewer, :stop_forward, [ref])
     assert [] = on(viewer, :get_forwards, [publisher.middle])
     assert [] = on(publisher, :get_forwards, [viewer.middle])
+  end
+
+  test "one copy of a packet goes to a node, whatever the number of its viewers" do
+    [here, there] = ClusterNode.start(2)
+    publisher = publisher(here)
+    viewers = for _number <- 1..6, do: viewer(there)
+    # The last one begins in the middle.
+    {late, early} = List.pop_at(viewers, -1)
+    for viewer <- early, do: {:ok, _ref} = forward(publisher, publisher, viewer)
+    send_packets(publisher, 1..10)
+    for viewer <- early, do: assert_arrive(viewer, 1..10)
+    {:ok, _ref} = forward(publisher, publisher, late)
+
+    before = octets(here, there)
+    send_packets(publisher, 11..110)
+    for viewer <- viewers, do: assert_arrive(viewer, 11..110)
+    # A hundred packets of a kilobyte; the rest is what else nodes say to each other.
+    assert octets(here, there) - before < 200 * 1_000
+
+    for viewer <- early,
+        do: assert([%{packets_forwarded: 110, packets_dropped: 0}] = forward_stats(viewer))
+
+    assert [%{packets_forwarded: 100, packets_dropped: 0}] = forward_stats(late)
+    assert [110, 110, 110, 110, 110, 100] = forwarded(publisher)
+  end
+
+  test "the same track forwarded again, with other options, comes to a viewer of another node once" do
+    [here, there] = ClusterNode.start(2)
+    publisher = publisher(here)
+    viewer = viewer(there)
+    {:ok, first} = forward(publisher, publisher, viewer)
+    send_packets(publisher, 1..20)
+    assert_arrive(viewer, 1..20)
+    arguments = [publisher.middle, publisher.received, viewer.middle, viewer.sender, [tap: true]]
+    {:ok, second} = on(publisher, :forward, arguments)
+    send_packets(publisher, 21..40)
+    assert_arrive(viewer, 21..40)
+    for pair <- [publisher, viewer], do: assert(:replaced = ended(pair, first))
+    assert [%{ref: ^second}] = on(viewer, :get_forwards, [viewer.middle])
+    assert [%{packets_dropped: 0}] = forward_stats(viewer)
+
+    stats = on(viewer, :get_stats, [viewer.middle])
+    assert [40] = for({_id, %{type: :outbound_rtp} = entry} <- stats, do: entry.packets_sent)
   end
 
   test "a node that is lost ends the forward, and the source goes on for the others" do
@@ -229,6 +284,26 @@ defmodule ExWebRTC.ForwardClusterTest do
     message = {:ex_webrtc_far_in, ref, :control, 0, <<255, 1, 2, 3>>}
     call(here, Kernel, :send, [viewer.middle, message])
     for pair <- [publisher, viewer], do: assert(:closed = ended(pair, ref))
+
+    # The same where a source says it to all of a node.
+    {:ok, ref} = forward(publisher, publisher, viewer)
+    sink = {ref.id, viewer.middle, 0, 1}
+    relayed = {:ex_webrtc_relay, publisher.middle, :packets, [sink], <<255, 1, 2, 3>>}
+    relays = for name <- call(there, Process, :registered, []), "#{name}" =~ "Relay", do: name
+    assert length(relays) == 4
+    pids = for relay <- relays, do: call(there, Process, :whereis, [relay])
+
+    for relay <- relays,
+        message <- [
+          relayed,
+          put_elem(relayed, 3, [put_elem(sink, 0, -1), put_elem(sink, 2, 1 <<< 64), :other]),
+          put_elem(relayed, 4, :other),
+          :another
+        ],
+        do: call(here, Kernel, :send, [{relay, there.node}, message])
+
+    for pair <- [publisher, viewer], do: assert(:closed = ended(pair, ref))
+    assert pids == for(relay <- relays, do: call(there, Process, :whereis, [relay]))
 
     # Of a forward that is not, or not any more.
     call(here, Kernel, :send, [viewer.middle, message])

@@ -139,7 +139,10 @@ defmodule ExWebRTC.Native.ArgumentsTest do
       assert_badarg(fn -> Native.forward_elsewhere(handle, 1, wrong, options, 1) end)
       assert_badarg(fn -> Native.forward_elsewhere(handle, 1, name, wrong, 1) end)
       assert_badarg(fn -> Native.forward_elsewhere(handle, 1, name, options, wrong) end)
-      assert_badarg(fn -> Native.forward_in(wrong, "") end)
+      assert_badarg(fn -> Native.forward_in("", [{1, wrong, 0, 1}]) end)
+      assert_badarg(fn -> Native.forward_in("", [{wrong, handle, 0, 1}]) end)
+      assert_badarg(fn -> Native.forward_in("", [{1, handle, wrong, 1}]) end)
+      assert_badarg(fn -> Native.forward_in("", [{1, handle, 0, wrong}]) end)
       assert_badarg(fn -> Native.forward_lost(wrong, 1) end)
       assert_badarg(fn -> Native.forward_lost(handle, wrong) end)
       assert_badarg(fn -> Native.forward_refused(wrong, 1, 1) end)
@@ -148,10 +151,13 @@ defmodule ExWebRTC.Native.ArgumentsTest do
     end
 
     for wrong <- @wrong -- ["text"],
-        do: assert_badarg(fn -> Native.forward_in(handle, wrong) end)
+        do: assert_badarg(fn -> Native.forward_in(wrong, [{1, handle, 0, 1}]) end)
 
-    for bytes <- ["", "text", <<1>>, <<1, 2, 255>>],
-        do: assert(Native.forward_in(handle, bytes) == {:error, :malformed})
+    for wrong <- @wrong -- [[]],
+        do: assert_badarg(fn -> Native.forward_in("", wrong) end)
+
+    for bytes <- ["", "text", <<1>>, <<2, 2, 255>>],
+        do: assert(Native.forward_in(bytes, [{1, handle, 0, 1}]) == :malformed)
   end
 
   test "request ids and commands", %{handle: handle} do

@@ -1,19 +1,20 @@
 defmodule ExWebRTC.PeerConnection.FarEnds do
   @moduledoc false
   # The other ends of a connection's forwards that are on other nodes, seen from the connection's
-  # process. What the native sides of both nodes say to each other goes through both processes:
+  # process. What the native sides of both nodes say to each other goes through it:
   #
-  #     native side --{:ex_webrtc_far, id, what, packets, bytes}--> process
-  #       --{:ex_webrtc_far_in, forward, what, packets, bytes}--> process of the other end
-  #       --`Native.forward_in/2`--> native side
+  #     native side --{:ex_webrtc_far, [{id, first, count}], what, bytes}--> process
+  #       from a source: once for each node, see `ExWebRTC.Forward.Relay`
+  #       from a sink, and the first word of a source:
+  #         --{:ex_webrtc_far_in, forward, what, packets, bytes}--> process of the other end
+  #         --`Native.forward_in/2`--> native side
   #
   # `what` is `:attach` for the first message to a sink, `:control`, `:feedback`, `:packets` or, for
   # the last one from an end, `:end`. Both processes monitor each other from the first message to
   # the last one.
 
-  require Logger
-
   alias ExWebRTC.{Forward, Native}
+  alias ExWebRTC.Forward.Relay
 
   defstruct ends: %{}, monitors: %{}
 
@@ -52,21 +53,46 @@ defmodule ExWebRTC.PeerConnection.FarEnds do
   are dropped, counted with their forward, and a keyframe is asked for; what is said again is
   dropped as well, and what must arrive waits.
   """
-  @spec send_out(t(), Native.handle(), non_neg_integer(), what(), non_neg_integer(), binary()) ::
-          t()
-  def send_out(%__MODULE__{} = far_ends, handle, id, what, packets, bytes) do
-    case far_ends.ends do
-      %{^id => {forward, pid, _monitor}} ->
-        message = {:ex_webrtc_far_in, forward, what, packets, bytes}
+  @spec send_out(
+          t(),
+          Native.handle(),
+          [{id :: non_neg_integer(), first :: non_neg_integer(), count :: non_neg_integer()}],
+          what(),
+          binary()
+        ) :: t()
+  def send_out(%__MODULE__{} = far_ends, handle, to, what, bytes) do
+    known = for {id, first, count} <- to, is_map_key(far_ends.ends, id), do: {id, first, count}
 
-        if Process.send(pid, message, options(what)) == :nosuspend and what == :packets,
-          do: Native.forward_refused(handle, id, packets)
+    case known do
+      [] ->
+        far_ends
+
+      [{id, _first, _count} | _] ->
+        {forward, pid, _monitor} = Map.fetch!(far_ends.ends, id)
+
+        cond do
+          what == :attach or forward.source != self() ->
+            message = {:ex_webrtc_far_in, forward, what, 0, bytes}
+            Process.send(pid, message, options(what))
+
+          what == :end ->
+            Relay.finish(forward, bytes)
+
+          true ->
+            say(far_ends, handle, known, what, bytes)
+        end
 
         if what == :end, do: forget(far_ends, id), else: far_ends
-
-      %{} ->
-        far_ends
     end
+  end
+
+  defp say(far_ends, handle, to, what, bytes) do
+    sinks = for {id, first, count} <- to, do: {id, elem(far_ends.ends[id], 1), first, count}
+
+    for {node, sinks} <- Enum.group_by(sinks, fn {_id, pid, _, _} -> node(pid) end),
+        Relay.say(node, what, sinks, bytes, options(what)) == :nosuspend and what == :packets,
+        {id, _pid, _first, count} <- sinks,
+        do: Native.forward_refused(handle, id, count)
   end
 
   # A node that is lost is not connected to again for this: the monitor tells of it.
@@ -113,33 +139,10 @@ defmodule ExWebRTC.PeerConnection.FarEnds do
          do: {:ok, lost(far_ends, handle, id)}
   end
 
-  defp deliver(far_ends, handle, %Forward{id: id} = forward, what, packets, bytes) do
-    case Native.forward_in(handle, bytes) do
-      :ok ->
-        far_ends
-
-      {:error, :busy} when what == :packets ->
-        tell_other(far_ends, id, {:ex_webrtc_far_refused, id, packets}, [:nosuspend, :noconnect])
-
-      {:error, :busy} ->
-        far_ends
-
-      {:error, reason} ->
-        if reason == :malformed do
-          Logger.warning(
-            "#{inspect(self())}: the other end of #{inspect(forward)} speaks another version"
-          )
-        end
-
-        far_ends
-        |> tell_other(id, {:ex_webrtc_far_lost, id}, [:noconnect])
-        |> lost(handle, id)
-    end
-  end
-
-  defp tell_other(far_ends, id, message, options) do
-    {_forward, pid, _monitor} = Map.fetch!(far_ends.ends, id)
-    Process.send(pid, message, options)
+  # A sink hears of its source, a source of its sink.
+  defp deliver(far_ends, handle, %Forward{id: id}, what, packets, bytes) do
+    {_forward, other, _monitor} = Map.fetch!(far_ends.ends, id)
+    Relay.deliver(other, what, [{{id, self(), 0, packets}, handle}], bytes)
     far_ends
   end
 

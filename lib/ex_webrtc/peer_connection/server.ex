@@ -14,6 +14,7 @@ defmodule ExWebRTC.PeerConnection.Server do
   require Logger
 
   alias ExWebRTC.{Cluster, Forward, Handles, Native, UDPMux}
+  alias ExWebRTC.Forward.Relay
   alias ExWebRTC.PeerConnection.{Client, Configuration, Controller, FarEnds, Requests}
 
   @enforce_keys [:handle, :configuration, :controller, :requests]
@@ -176,12 +177,17 @@ defmodule ExWebRTC.PeerConnection.Server do
   end
 
   # Forwards between two nodes.
-  def handle_info({:ex_webrtc_far, id, what, packets, bytes}, state),
-    do: far(state, &FarEnds.send_out(&1, state.handle, id, what, packets, bytes))
+  def handle_info({:ex_webrtc_far, to, what, bytes}, state),
+    do: far(state, &FarEnds.send_out(&1, state.handle, to, what, bytes))
 
   def handle_info({:ex_webrtc_far_in, %Forward{} = forward, what, packets, bytes}, state)
       when is_integer(packets) and packets >= 0 and is_binary(bytes),
       do: far(state, &FarEnds.take_in(&1, state.handle, forward, what, packets, bytes))
+
+  def handle_info({:ex_webrtc_relayed, source, what, sink, bytes}, state) do
+    Relay.deliver(source, what, [{sink, state.handle}], bytes)
+    {:noreply, state}
+  end
 
   def handle_info({:ex_webrtc_far_refused, id, packets}, state)
       when is_integer(packets) and packets >= 0,

@@ -2,12 +2,15 @@
 
 use crate::mailbox::Mailbox;
 use crate::queue::{Queue, Submission};
-use crate::shard::forwards::{FarMessage, ForwardMessage, Link, Opening, wire};
+use crate::shard::forwards::far::FarMessage;
+use crate::shard::forwards::wire::Said;
+use crate::shard::forwards::{ForwardMessage, Link, Opening};
 use bytes::Bytes;
 use engine::command::{Command, OutgoingData, OutgoingRtp};
 use engine::ids::{ForwardId, RequestId, Rid, SenderId, TrackId};
 use engine::media::{ForwardName, SourceOptions};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Why a submission was not taken.
@@ -19,17 +22,6 @@ pub enum SubmitError {
     /// The connection is gone, or on its way out.
     #[error("the connection is closed")]
     Closed,
-}
-
-/// Why a message of another VM was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ForwardInError {
-    /// It is none, or one of a version that is not known here.
-    #[error("the message is malformed")]
-    Malformed,
-    /// As any submission.
-    #[error(transparent)]
-    Submit(#[from] SubmitError),
 }
 
 /// A connection as the rest of the program sees it.
@@ -153,17 +145,6 @@ impl<M: Mailbox> Connection<M> {
         self.handle.queue.push(Submission::Forward(open))
     }
 
-    /// Takes what [`Mailbox::forward_elsewhere`] was given in another VM. A message of a forward
-    /// that does not exist is ignored.
-    ///
-    /// # Errors
-    /// `Malformed` for bytes that nothing can be made of; `Busy` when the packets in it were
-    /// dropped because too many wait; `Closed`.
-    pub fn forward_in(&self, bytes: Bytes) -> Result<(), ForwardInError> {
-        let message = wire::decode(&bytes).ok_or(ForwardInError::Malformed)?;
-        Ok(self.handle.queue.push(Submission::Forward(message))?)
-    }
-
     /// The other end of a forward, in another VM, is gone.
     ///
     /// # Errors
@@ -236,4 +217,23 @@ impl<M: Mailbox> Connection<M> {
     pub fn dropped_packets(&self) -> u64 {
         self.handle.queue.dropped_packets()
     }
+}
+
+/// Takes what [`Mailbox::forward_elsewhere`] was given in another VM, for each of `to`: a forward, the
+/// connection here that is its end, and which of the packets are for it. A message of a forward that
+/// does not exist is ignored.
+///
+/// Returns those that did not take it: `Busy` when packets were dropped because too many wait,
+/// `Closed`. `None` for bytes that nothing can be made of.
+pub fn forward_in<'a, M: Mailbox>(
+    bytes: &Bytes,
+    to: impl IntoIterator<Item = (ForwardId, &'a Connection<M>, Range<usize>)>,
+) -> Option<Vec<(ForwardId, SubmitError)>> {
+    let said = Said::decode(bytes)?;
+    let told = to.into_iter().filter_map(|(id, connection, range)| {
+        let message = Submission::Forward(said.message(id, range));
+        let refused = connection.handle.queue.push(message).err()?;
+        Some((id, refused))
+    });
+    Some(told.collect())
 }

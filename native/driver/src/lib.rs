@@ -30,7 +30,7 @@ mod shard;
 mod stream;
 mod tcp;
 
-pub use connection::{Connection, ForwardInError, SubmitError};
+pub use connection::{Connection, SubmitError, forward_in};
 pub use gather::interfaces::host_addresses;
 pub use mailbox::{Elsewhere, Mailbox};
 pub use mux::{PortLease, PortStats};

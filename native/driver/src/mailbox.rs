@@ -1,6 +1,7 @@
 //! Where a connection's output goes.
 
 use engine::ids::ForwardId;
+use std::ops::Range;
 
 /// What a message to the other end of a forward is, when that end is in another VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +12,8 @@ pub enum Elsewhere {
     Control,
     /// May be lost: it is said again.
     Feedback,
-    /// So many packets. Those that are lost are counted by [`crate::Connection::forward_refused`].
-    Packets(usize),
+    /// Media. What is lost is counted by [`crate::Connection::forward_refused`].
+    Packets,
     /// Must arrive, and is the last one from here.
     End,
 }
@@ -25,11 +26,18 @@ pub trait Mailbox: engine::event::Sink + Send + 'static {
     /// What had arrived by now was told: a mailbox that collects packets sends them on.
     fn turn_ended(&mut self) {}
 
-    /// For the other end of a forward, which is in another VM: `bytes` go to
-    /// [`crate::Connection::forward_in`] there, in order. Only for mailboxes of connections that
-    /// [`crate::Connection::forward_elsewhere`] or `forward_in` was called for.
-    fn forward_elsewhere(&mut self, id: ForwardId, what: Elsewhere, bytes: &[u8]) {
-        let _ = (id, what, bytes);
+    /// For the other ends of forwards, which are in other VMs: `bytes` go to [`crate::forward_in`]
+    /// there, in the order of each forward. Several forwards only of what a source says, so that one
+    /// copy is enough for each VM; which of the packets in it a sink takes is its range. Only for
+    /// mailboxes of connections that [`crate::Connection::forward_elsewhere`] or `forward_in` was
+    /// called for.
+    fn forward_elsewhere(
+        &mut self,
+        to: &[(ForwardId, Range<usize>)],
+        what: Elsewhere,
+        bytes: &[u8],
+    ) {
+        let _ = (to, what, bytes);
     }
 
     /// RTP and RTCP packets that were dropped because nobody took them, so far.

@@ -1,7 +1,8 @@
 //! The way from the handles of a connection to its shard: bounded, ordered, one wake-up a burst.
 
 use crate::connection::SubmitError;
-use crate::shard::forwards::{FarMessage, ForwardMessage};
+use crate::shard::forwards::ForwardMessage;
+use crate::shard::forwards::far::FarMessage;
 use bytes::Bytes;
 use engine::command::{Command, OutgoingData, OutgoingRtp};
 use engine::ids::{RequestId, Rid, TrackId};
@@ -263,12 +264,10 @@ impl<M> Waiting<M> {
                 (&mut self.packets, MAX_WAITING_PACKETS, 1)
             }
             Submission::Data(_) => (&mut self.messages, MAX_WAITING_MESSAGES, 1),
-            Submission::Forward(ForwardMessage::ToSink(_, ToSink::Packets(_, range))) => {
-                (&mut self.forwarded, MAX_WAITING_FORWARDED, range.len())
-            }
-            Submission::Forward(ForwardMessage::Far(_, FarMessage::Packets(burst))) => {
-                (&mut self.forwarded, MAX_WAITING_FORWARDED, burst.packets.len())
-            }
+            Submission::Forward(
+                ForwardMessage::ToSink(_, ToSink::Packets(_, range))
+                | ForwardMessage::Far(_, FarMessage::Packets(_, range)),
+            ) => (&mut self.forwarded, MAX_WAITING_FORWARDED, range.len()),
             Submission::Forward(
                 ForwardMessage::ToSink(_, ToSink::Wanted(_))
                 | ForwardMessage::Far(_, FarMessage::Refused(_))

@@ -2,7 +2,8 @@
 //! never on a scheduler, where `OwnedEnv::send_and_clear` panics.
 //!
 //! To the owner (the GenServer): `{:ex_webrtc_reply, id, result}`, `{:ex_webrtc_warning, text}`,
-//! `{:ex_webrtc_panic, text}`, `{:ex_webrtc_far, id, what, packets, bytes}`, `:ex_webrtc_closed`. To the controller: `{:ex_webrtc, owner, message}`.
+//! `{:ex_webrtc_panic, text}`, `{:ex_webrtc_far, to, what, bytes}`,
+//! `:ex_webrtc_closed`. To the controller: `{:ex_webrtc, owner, message}`.
 //! A message to a process that is gone is dropped: the owner's death closes the connection, the
 //! controller's is the program's affair.
 
@@ -21,6 +22,7 @@ use engine::w3c::ChannelState;
 use rustler::{Encoder, LocalPid, NewBinary, ResourceArc, Term};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The messages of one connection.
@@ -128,17 +130,26 @@ impl driver::Mailbox for Mailbox {
         self.delivery.dropped()
     }
 
-    fn forward_elsewhere(&mut self, id: ForwardId, what: Elsewhere, bytes: &[u8]) {
-        let (what, packets) = match what {
-            Elsewhere::Attach => (atoms::attach(), 0),
-            Elsewhere::Control => (atoms::control(), 0),
-            Elsewhere::Feedback => (atoms::feedback(), 0),
-            Elsewhere::Packets(count) => (atoms::packets(), count),
-            Elsewhere::End => (atoms::end_(), 0),
+    fn forward_elsewhere(
+        &mut self,
+        to: &[(ForwardId, Range<usize>)],
+        what: Elsewhere,
+        bytes: &[u8],
+    ) {
+        let what = match what {
+            Elsewhere::Attach => atoms::attach(),
+            Elsewhere::Control => atoms::control(),
+            Elsewhere::Feedback => atoms::feedback(),
+            Elsewhere::Packets => atoms::packets(),
+            Elsewhere::End => atoms::end_(),
         };
         self.outlet.tell_owner(|env| {
+            let to: Vec<(u64, usize, usize)> = to
+                .iter()
+                .map(|(id, range)| (id.0, range.start, range.len()))
+                .collect();
             let bytes: Term<'_> = NewBinary::from_slice(env, bytes).into();
-            (atoms::ex_webrtc_far(), id.0, what, packets, bytes).encode(env)
+            (atoms::ex_webrtc_far(), to, what, bytes).encode(env)
         });
     }
 

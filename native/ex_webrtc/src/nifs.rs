@@ -9,7 +9,7 @@ use crate::resource::{ChannelRef, ConnectionNumber, Handle, channel_id};
 use crate::terms::{
     Modules, address_term, command, config, error, field, forward, list, optional, rtcp, rtp,
 };
-use driver::{ForwardInError, Runtime, RuntimeOptions, SubmitError};
+use driver::{Runtime, RuntimeOptions, SubmitError};
 use engine::command::OutgoingData;
 use engine::error::Error as Reason;
 use engine::ids::{ForwardId, RequestId, SenderId, TrackId};
@@ -185,14 +185,26 @@ fn forward_elsewhere<'a>(
     ))
 }
 
-/// What the native side of another node had for this connection.
+/// What the native side of another node had for connections of this one: forward, connection, and
+/// which of the packets it takes. Returns who did not take it, and why.
 #[rustler::nif]
-fn forward_in<'a>(env: Env<'a>, handle: ResourceArc<Handle>, bytes: Binary<'a>) -> Term<'a> {
+fn forward_in<'a>(
+    env: Env<'a>,
+    bytes: Binary<'a>,
+    to: Vec<(u64, ResourceArc<Handle>, usize, usize)>,
+) -> Term<'a> {
     let bytes = bytes::Bytes::copy_from_slice(bytes.as_slice());
-    match handle.connection.forward_in(bytes) {
-        Ok(()) => outcome(env, Ok(())),
-        Err(ForwardInError::Submit(error)) => outcome(env, Err(error)),
-        Err(ForwardInError::Malformed) => (atoms::error(), atoms::malformed()).encode(env),
+    let to = to.iter().map(|(id, handle, first, count)| {
+        let range = *first..first.saturating_add(*count);
+        (ForwardId(*id), &handle.connection, range)
+    });
+    match driver::forward_in(&bytes, to) {
+        Some(refused) => refused
+            .into_iter()
+            .map(|(id, error)| (id.0, outcome(env, Err(error))))
+            .collect::<Vec<_>>()
+            .encode(env),
+        None => atoms::malformed().to_term(env),
     }
 }
 

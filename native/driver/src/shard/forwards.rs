@@ -1,10 +1,13 @@
 //! The forwards of one connection: who the other end of each is, and what the two say to each
 //! other. Both may be of one shard, of two, of two VMs, or the same connection.
 
+pub mod far;
 mod link;
 pub mod wire;
 
 pub use self::link::Link;
+
+use self::far::{FarMessage, Together};
 
 use crate::mailbox::Mailbox;
 use crate::queue::Queue;
@@ -14,10 +17,7 @@ use engine::command::Value;
 use engine::error::Error;
 use engine::event::Event;
 use engine::ids::{ForwardId, RequestId, SenderId};
-use engine::media::{
-    Burst, ForwardEnd, ForwardName, ForwardOutput, ForwardedRtp, SourceClock, SourceFormat,
-    SourceOptions, ToSink, ToSource,
-};
+use engine::media::{ForwardEnd, ForwardName, ForwardOutput, SourceOptions, ToSink, ToSource};
 use engine::{Engine, SourceOffer};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,26 +37,6 @@ pub enum ForwardMessage<M> {
     ToSource(ForwardId, ToSource),
     /// Of a forward whose other end is in another VM.
     Far(ForwardId, FarMessage),
-}
-
-/// What only a forward between two VMs has.
-pub enum FarMessage {
-    /// From the source: what the packets from here on are made of.
-    Format(Arc<SourceFormat>),
-    /// From the source, after a format.
-    Packets(FarBurst),
-    /// From this VM: packets were lost on the way there.
-    Refused(usize),
-    /// From this VM: the other end is gone.
-    Gone,
-}
-
-/// A burst without its format.
-pub struct FarBurst {
-    run: u64,
-    clock: Option<SourceClock>,
-    /// The packets.
-    pub packets: Vec<ForwardedRtp>,
 }
 
 /// A forward that is asked for.
@@ -86,7 +66,7 @@ impl<M: Mailbox> Attaching<M> {
     pub fn refuse(&mut self, mailbox: &mut M) {
         let refused = ForwardMessage::Attached(self.name.id, Err(Error::Closed));
         // A source that is gone as well has answered its request itself.
-        let _ = self.source.tell(refused, mailbox);
+        let _ = self.source.tell(refused, &mut Together::default(), mailbox);
     }
 }
 
@@ -94,12 +74,6 @@ impl<M: Mailbox> Attaching<M> {
 struct Far<M> {
     link: Link<M>,
     label: Bytes,
-}
-
-impl<M: Mailbox> Far<M> {
-    fn tell(&mut self, message: ForwardMessage<M>, mailbox: &mut M) -> Result<(), SubmitError> {
-        self.link.tell(message, mailbox)
-    }
 }
 
 /// The other ends of a connection's forwards.
@@ -110,6 +84,8 @@ pub struct Forwards<M> {
     sources: HashMap<ForwardId, Far<M>>,
     /// Those whose sink has not answered.
     opening: HashMap<ForwardId, Opening<M>>,
+    /// What this turn says to sinks in other VMs.
+    together: Together,
 }
 
 impl<M> Default for Forwards<M> {
@@ -118,6 +94,7 @@ impl<M> Default for Forwards<M> {
             sinks: HashMap::new(),
             sources: HashMap::new(),
             opening: HashMap::new(),
+            together: Together::default(),
         }
     }
 }
@@ -170,18 +147,12 @@ impl<M: Mailbox> Forwards<M> {
                     far.link.learn(format);
                 }
             }
-            FarMessage::Packets(burst) => {
-                let format = self.sources.get(&id).and_then(|far| far.link.format());
-                let Some(format) = format else { return };
-                let packets = 0..burst.packets.len();
-                let burst = Burst {
-                    format: Arc::clone(format),
-                    run: burst.run,
-                    clock: burst.clock,
-                    packets: burst.packets,
+            FarMessage::Packets(burst, range) => {
+                let link = self.sources.get_mut(&id).map(|far| &mut far.link);
+                let Some(burst) = link.and_then(|link| link.whole(&burst)) else {
+                    return;
                 };
-                let message = ToSink::Packets(Arc::new(burst), packets);
-                engine.forward_source_says(now, id, &message);
+                engine.forward_source_says(now, id, &ToSink::Packets(burst, range));
             }
             FarMessage::Refused(count) => engine.forward_refused(now, id, count),
             FarMessage::Gone => {
@@ -212,7 +183,7 @@ impl<M: Mailbox> Forwards<M> {
                 source: Link::Here(Arc::clone(queue)),
             };
             let attach = ForwardMessage::Attach(Box::new(attaching));
-            let told = opening.sink.tell(attach, mailbox);
+            let told = opening.sink.tell(attach, &mut self.together, mailbox);
             told.map_err(|_gone| Error::Closed)
         });
         match asked {
@@ -242,7 +213,8 @@ impl<M: Mailbox> Forwards<M> {
             link: source,
             label: name.label,
         };
-        let told = far.tell(ForwardMessage::Attached(name.id, result), mailbox);
+        let answer = ForwardMessage::Attached(name.id, result);
+        let told = far.link.tell(answer, &mut self.together, mailbox);
         if begun {
             self.sources.insert(name.id, far);
             if told.is_err() {
@@ -270,8 +242,8 @@ impl<M: Mailbox> Forwards<M> {
             let opened = engine.open_forward(now, opening.name, opening.options);
             if opened.is_err() {
                 // What the source was a moment ago, it is not any more.
-                let ended = ToSink::End(ForwardEnd::TrackEnded);
-                let _ = far.tell(ForwardMessage::ToSink(id, ended), mailbox);
+                let ended = ForwardMessage::ToSink(id, ToSink::End(ForwardEnd::TrackEnded));
+                let _ = far.link.tell(ended, &mut self.together, mailbox);
             }
             opened
         });
@@ -296,6 +268,7 @@ impl<M: Mailbox> Forwards<M> {
                 }
             }
         }
+        self.together.send(mailbox);
         carried
     }
 
@@ -314,17 +287,19 @@ impl<M: Mailbox> Forwards<M> {
             ToSink::Wanted(_) => Some(0),
             ToSink::End(_) => None,
         };
-        let far = match packets {
+        let message = ForwardMessage::ToSink(id, message);
+        let together = &mut self.together;
+        let told = match packets {
             Some(_) => self
                 .sinks
                 .get_mut(&id)
-                .map(|far| far.tell(ForwardMessage::ToSink(id, message), mailbox)),
+                .map(|far| far.link.tell(message, together, mailbox)),
             None => self
                 .sinks
                 .remove(&id)
-                .map(|mut far| far.tell(ForwardMessage::ToSink(id, message), mailbox)),
+                .map(|mut far| far.link.tell(message, together, mailbox)),
         };
-        match (far, packets) {
+        match (told, packets) {
             (Some(Err(SubmitError::Busy)), Some(count)) => engine.forward_refused(now, id, count),
             (Some(Err(SubmitError::Closed)), Some(_)) => {
                 self.sinks.remove(&id);
@@ -344,15 +319,18 @@ impl<M: Mailbox> Forwards<M> {
     ) {
         if matches!(message, ToSource::End(_)) {
             if let Some(mut far) = self.sources.remove(&id) {
-                let _ = far.tell(ForwardMessage::ToSource(id, message), mailbox);
+                let ended = ForwardMessage::ToSource(id, message);
+                let _ = far.link.tell(ended, &mut self.together, mailbox);
             }
             return;
         }
         // What finds no room is said again when the viewer asks again.
+        let message = ForwardMessage::ToSource(id, message);
+        let together = &mut self.together;
         let told = self
             .sources
             .get_mut(&id)
-            .map(|far| far.tell(ForwardMessage::ToSource(id, message), mailbox));
+            .map(|far| far.link.tell(message, together, mailbox));
         if told == Some(Err(SubmitError::Closed)) {
             self.source_is_gone(now, id, engine);
         }
@@ -377,11 +355,12 @@ impl<M: Mailbox> Forwards<M> {
             .drain()
             .map(|(_, opening)| opening.request)
             .collect();
+        let together = &mut self.together;
         let told = panic_guard::run(|| {
             // The other ends first, whatever becomes of the mailbox.
             let mut labels = Vec::with_capacity(ended.len());
             for (mut far, message) in ended {
-                let _ = far.tell(message, mailbox);
+                let _ = far.link.tell(message, together, mailbox);
                 labels.push(far.label);
             }
             for label in labels {

@@ -1,10 +1,11 @@
 //! The way to the other end of a forward.
 
+use super::far::{FarBurst, Together};
 use super::{ForwardMessage, wire};
 use crate::SubmitError;
-use crate::mailbox::{Elsewhere, Mailbox};
+use crate::mailbox::Mailbox;
 use crate::queue::{Queue, Submission};
-use engine::media::{SourceFormat, ToSink};
+use engine::media::{Burst, SourceFormat, ToSink};
 use std::sync::Arc;
 
 /// Where the other end is.
@@ -24,12 +25,17 @@ impl<M> Link<M> {
         Self::Elsewhere { format: None }
     }
 
-    /// What packets from there are made of.
-    pub fn format(&self) -> Option<&Arc<SourceFormat>> {
-        match self {
-            Self::Here(_) => None,
-            Self::Elsewhere { format } => format.as_ref(),
-        }
+    /// A burst from there; `None` as long as nothing was said of its format.
+    pub fn whole(&mut self, burst: &FarBurst) -> Option<Arc<Burst>> {
+        let Self::Elsewhere {
+            format: Some(format),
+        } = self
+        else {
+            return None;
+        };
+        let whole = burst.whole(format);
+        *format = Arc::clone(&whole.format);
+        Some(whole)
     }
 
     /// The packets that follow are made of this.
@@ -41,22 +47,29 @@ impl<M> Link<M> {
 }
 
 impl<M: Mailbox> Link<M> {
-    /// Says something to the other end. What another VM does not take is heard of later.
-    pub fn tell(&mut self, message: ForwardMessage<M>, mailbox: &mut M) -> Result<(), SubmitError> {
+    /// Says something to the other end. What another VM does not take is heard of later; packets
+    /// for it are said with those for others, when `together` is sent.
+    pub fn tell(
+        &mut self,
+        message: ForwardMessage<M>,
+        together: &mut Together,
+        mailbox: &mut M,
+    ) -> Result<(), SubmitError> {
         let format = match self {
             Self::Here(queue) => return queue.push(Submission::Forward(message)),
             Self::Elsewhere { format } => format,
         };
-        if let ForwardMessage::ToSink(id, ToSink::Packets(burst, _)) = &message {
+        if let ForwardMessage::ToSink(id, ToSink::Packets(burst, range)) = message {
             let known = format.as_ref();
             if known.is_none_or(|known| !Arc::ptr_eq(known, &burst.format)) {
-                let bytes = wire::encode_format(*id, &burst.format);
-                mailbox.forward_elsewhere(*id, Elsewhere::Control, &bytes);
+                together.format(id, &burst.format);
                 *format = Some(Arc::clone(&burst.format));
             }
-        }
-        if let Some((id, what, bytes)) = wire::encode(&message) {
-            mailbox.forward_elsewhere(id, what, &bytes);
+            together.packets(id, &burst, range);
+        } else if let Some((id, what, bytes)) = wire::encode(&message) {
+            // After the packets before it.
+            together.send(mailbox);
+            mailbox.forward_elsewhere(&[(id, 0..0)], what, &bytes);
         }
         Ok(())
     }

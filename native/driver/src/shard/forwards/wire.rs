@@ -2,23 +2,25 @@
 //! cluster, which is trusted, but another version of this library may run there: what is not
 //! understood is refused, and nothing that is decoded is larger than the bytes it came in.
 
-use super::{Attaching, FarBurst, FarMessage, ForwardMessage, Link};
+use super::far::{FarBurst, FarMessage};
+use super::{Attaching, ForwardMessage, Link};
 use crate::mailbox::Elsewhere;
 use bytes::Bytes;
 use engine::SourceOffer;
 use engine::error::Error;
 use engine::ids::{ForwardId, Rid, SenderId};
 use engine::media::{
-    ForwardEnd, ForwardName, ForwardedRtp, SourceClock, SourceFormat, ToSink, ToSource,
+    Burst, ForwardEnd, ForwardName, ForwardedRtp, SourceClock, SourceFormat, ToSink, ToSource,
 };
 use engine::w3c::{Codec, Kind};
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// The first byte. Raised with every change of what follows.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Contributing sources of an RTP packet at most (RFC 3550 section 5.1: four bits), in bytes.
 const MAX_CSRC: usize = 15 * 4;
@@ -84,7 +86,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Slice<'a> {
     }
 }
 
-/// A message for an end in another VM; `None` for what is never said to one.
+/// A message for an end in another VM; `None` for what is never said to one. Whom it is for is not in
+/// the bytes: they may be for many.
 pub fn encode<M>(message: &ForwardMessage<M>) -> Option<(ForwardId, Elsewhere, Vec<u8>)> {
     let (id, what, wire) = match message {
         ForwardMessage::Attach(attaching) => {
@@ -110,7 +113,12 @@ pub fn encode<M>(message: &ForwardMessage<M>) -> Option<(ForwardId, Elsewhere, V
             (*id, what, Wire::Attached(result.map_err(Error::as_str)))
         }
         ForwardMessage::ToSink(id, message) => {
-            let (what, wire) = to_sink(message);
+            let (what, wire) = match message {
+                // Said to all who take them, by `encode_burst`.
+                ToSink::Packets(..) => return None,
+                ToSink::Wanted(wanted) => (Elsewhere::Control, Wire::Wanted(*wanted)),
+                ToSink::End(reason) => (Elsewhere::End, Wire::SourceEnded(reason.as_str())),
+            };
             (*id, what, wire)
         }
         ForwardMessage::ToSource(id, message) => {
@@ -123,94 +131,130 @@ pub fn encode<M>(message: &ForwardMessage<M>) -> Option<(ForwardId, Elsewhere, V
         }
         ForwardMessage::Open(_) | ForwardMessage::Far(..) => return None,
     };
-    Some((id, what, write(id, &wire)))
-}
-
-fn to_sink(message: &ToSink) -> (Elsewhere, Wire<'_>) {
-    match message {
-        ToSink::Packets(burst, range) => {
-            let packets = burst.packets.get(range.clone()).unwrap_or_default();
-            let wire = Wire::Packets {
-                run: burst.run,
-                clock: burst.clock,
-                packets: packets.iter().map(WirePacket::from).collect(),
-            };
-            (Elsewhere::Packets(packets.len()), wire)
-        }
-        ToSink::Wanted(wanted) => (Elsewhere::Control, Wire::Wanted(*wanted)),
-        ToSink::End(reason) => (Elsewhere::End, Wire::SourceEnded(reason.as_str())),
-    }
+    Some((id, what, write(&wire)))
 }
 
 /// What the packets that follow are made of.
-pub fn encode_format(id: ForwardId, format: &SourceFormat) -> Vec<u8> {
-    write(id, &Wire::Format(format.into()))
+pub fn encode_format(format: &SourceFormat) -> Vec<u8> {
+    write(&Wire::Format(format.into()))
 }
 
-fn write(id: ForwardId, wire: &Wire<'_>) -> Vec<u8> {
+/// Packets of a burst, without the format.
+pub fn encode_burst(burst: &Burst, range: Range<usize>) -> Vec<u8> {
+    let packets = burst.packets.get(range).unwrap_or_default();
+    write(&Wire::Packets {
+        run: burst.run,
+        clock: burst.clock,
+        packets: packets.iter().map(WirePacket::from).collect(),
+    })
+}
+
+fn write(wire: &Wire<'_>) -> Vec<u8> {
     // Only a writer that is full, or a length that is not known, would be an error.
-    postcard::to_extend(&(id.0, wire), vec![VERSION]).unwrap_or_default()
+    postcard::to_extend(wire, vec![VERSION]).unwrap_or_default()
 }
 
-/// What [`encode`] or [`encode_format`] made; `None` for anything else.
-pub fn decode<M>(bytes: &Bytes) -> Option<ForwardMessage<M>> {
-    let (&VERSION, body) = bytes.split_first()? else {
-        return None;
-    };
-    let ((id, wire), rest) = postcard::take_from_bytes::<(u64, Wire<'_>)>(body).ok()?;
-    if !rest.is_empty() {
-        return None;
-    }
-    let id = ForwardId(id);
-    Some(match wire {
-        Wire::Attach {
-            label,
-            sender,
-            video,
-            format,
-        } => {
-            let format = format.map(|format| Arc::new(format.into()));
-            ForwardMessage::Attach(Box::new(Attaching {
-                name: ForwardName {
-                    id,
-                    label: bytes.slice_ref(label.0),
-                },
+/// What was said in another VM, to one end of a forward or to many.
+pub enum Said {
+    /// To a sink: may it begin?
+    Attach {
+        /// What the source's side gives back.
+        label: Bytes,
+        /// The sink's sender.
+        sender: SenderId,
+        /// What the source is.
+        offer: SourceOffer,
+    },
+    /// To a source: whether it may.
+    Attached(Result<(), Error>),
+    /// To sinks: what the packets from here on are made of.
+    Format(Arc<SourceFormat>),
+    /// To sinks.
+    Packets(Arc<FarBurst>),
+    /// To a sink.
+    Wanted(Option<u64>),
+    /// To a sink.
+    SourceEnded(ForwardEnd),
+    /// To a source.
+    Feedback(ToSource),
+}
+
+impl Said {
+    /// What [`encode`], [`encode_format`] or [`encode_burst`] made; `None` for anything else.
+    pub fn decode(bytes: &Bytes) -> Option<Self> {
+        let (&VERSION, body) = bytes.split_first()? else {
+            return None;
+        };
+        let (wire, rest) = postcard::take_from_bytes::<Wire<'_>>(body).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        Some(match wire {
+            Wire::Attach {
+                label,
+                sender,
+                video,
+                format,
+            } => Self::Attach {
+                label: bytes.slice_ref(label.0),
                 sender: SenderId(sender),
                 offer: SourceOffer {
                     kind: kind(video),
-                    format,
+                    format: format.map(|format| Arc::new(format.into())),
                 },
-                source: Link::elsewhere(),
-            }))
-        }
-        Wire::Attached(Ok(())) => ForwardMessage::Attached(id, Ok(())),
-        Wire::Attached(Err(name)) => {
-            let mut reasons = Error::ALL.iter();
-            let reason = reasons.find(|reason| reason.as_str() == name)?;
-            ForwardMessage::Attached(id, Err(*reason))
-        }
-        Wire::Format(format) => {
-            ForwardMessage::Far(id, FarMessage::Format(Arc::new(format.into())))
-        }
-        Wire::Packets {
-            run,
-            clock,
-            packets,
-        } => {
-            let packets = packets.iter().map(|packet| packet.read(bytes));
-            let burst = FarBurst {
+            },
+            Wire::Attached(Ok(())) => Self::Attached(Ok(())),
+            Wire::Attached(Err(name)) => {
+                let mut reasons = Error::ALL.iter();
+                let reason = reasons.find(|reason| reason.as_str() == name)?;
+                Self::Attached(Err(*reason))
+            }
+            Wire::Format(format) => Self::Format(Arc::new(format.into())),
+            Wire::Packets {
                 run,
                 clock,
-                packets: packets.collect::<Option<_>>()?,
-            };
-            ForwardMessage::Far(id, FarMessage::Packets(burst))
+                packets,
+            } => {
+                let packets = packets.iter().map(|packet| packet.read(bytes));
+                let packets = packets.collect::<Option<_>>()?;
+                Self::Packets(Arc::new(FarBurst::new(run, clock, packets)))
+            }
+            Wire::Wanted(wanted) => Self::Wanted(wanted),
+            Wire::SourceEnded(name) => Self::SourceEnded(end(name)?),
+            Wire::Keyframe => Self::Feedback(ToSource::Keyframe),
+            Wire::Budget(bits) => Self::Feedback(ToSource::Budget(bits)),
+            Wire::SinkEnded(name) => Self::Feedback(ToSource::End(end(name)?)),
+        })
+    }
+
+    /// The message for one of those that it was said to; `range` is which packets it takes.
+    pub fn message<M>(&self, id: ForwardId, range: Range<usize>) -> ForwardMessage<M> {
+        match self {
+            Self::Attach {
+                label,
+                sender,
+                offer,
+            } => ForwardMessage::Attach(Box::new(Attaching {
+                name: ForwardName {
+                    id,
+                    label: label.clone(),
+                },
+                sender: *sender,
+                offer: offer.clone(),
+                source: Link::elsewhere(),
+            })),
+            Self::Attached(result) => ForwardMessage::Attached(id, *result),
+            Self::Format(format) => ForwardMessage::Far(id, FarMessage::Format(Arc::clone(format))),
+            Self::Packets(burst) => {
+                let end = range.end.min(burst.len());
+                let range = range.start.min(end)..end;
+                ForwardMessage::Far(id, FarMessage::Packets(Arc::clone(burst), range))
+            }
+            Self::Wanted(wanted) => ForwardMessage::ToSink(id, ToSink::Wanted(*wanted)),
+            Self::SourceEnded(reason) => ForwardMessage::ToSink(id, ToSink::End(*reason)),
+            Self::Feedback(message) => ForwardMessage::ToSource(id, *message),
         }
-        Wire::Wanted(wanted) => ForwardMessage::ToSink(id, ToSink::Wanted(wanted)),
-        Wire::SourceEnded(name) => ForwardMessage::ToSink(id, ToSink::End(end(name)?)),
-        Wire::Keyframe => ForwardMessage::ToSource(id, ToSource::Keyframe),
-        Wire::Budget(bits) => ForwardMessage::ToSource(id, ToSource::Budget(bits)),
-        Wire::SinkEnded(name) => ForwardMessage::ToSource(id, ToSource::End(end(name)?)),
-    })
+    }
 }
 
 fn end(name: &str) -> Option<ForwardEnd> {

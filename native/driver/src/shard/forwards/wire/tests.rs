@@ -1,5 +1,4 @@
 use super::*;
-use engine::media::Burst;
 use proptest::prelude::*;
 use std::fmt::{self, Write};
 
@@ -132,9 +131,9 @@ fn burst(format: SourceFormat, packets: Vec<ForwardedRtp>, run: u64) -> Arc<Burs
 proptest! {
     #[test]
     fn control_messages_arrive_as_they_were_sent(message in control()) {
-        let (_, what, bytes) = encode(&message).unwrap();
-        prop_assert!(!matches!(what, Elsewhere::Packets(_)));
-        let arrived: Message = decode(&bytes.into()).unwrap();
+        let (id, what, bytes) = encode(&message).unwrap();
+        prop_assert_ne!(what, Elsewhere::Packets);
+        let arrived: Message = Said::decode(&bytes.into()).unwrap().message(id, 0..0);
         prop_assert_eq!(text(&arrived), text(&message));
     }
 
@@ -159,35 +158,48 @@ proptest! {
     ) {
         let range = from.index(packets.len())..packets.len();
         let burst = burst(format, packets, run);
-        let message: Message = ForwardMessage::ToSink(
-            ForwardId(run),
-            ToSink::Packets(Arc::clone(&burst), range.clone()),
-        );
-        let (id, what, bytes) = encode(&message).unwrap();
-        prop_assert_eq!((id, what), (ForwardId(run), Elsewhere::Packets(range.len())));
-        let arrived: Option<Message> = decode(&bytes.into());
-        let Some(ForwardMessage::Far(id, FarMessage::Packets(arrived))) = arrived else {
+        let bytes = encode_burst(&burst, range.clone());
+        let said = Said::decode(&bytes.into());
+        let Some(Said::Packets(arrived)) = said else {
             return Err(TestCaseError::fail("no packets"));
         };
-        prop_assert_eq!((id, arrived.run, arrived.clock), (ForwardId(run), run, burst.clock));
+        let arrived = arrived.whole(&burst.format);
+        prop_assert_eq!((arrived.run, arrived.clock), (run, burst.clock));
         prop_assert_eq!(&arrived.packets, &burst.packets[range]);
     }
 
     #[test]
-    fn a_format_arrives_as_it_was_sent(format in format(), id in any::<u64>()) {
-        let arrived: Option<Message> = decode(&encode_format(ForwardId(id), &format).into());
-        let Some(ForwardMessage::Far(ForwardId(of), FarMessage::Format(arrived))) = arrived else {
+    fn no_sink_takes_more_of_a_burst_than_there_is(
+        count in 0..4_usize,
+        first in 0..6_usize,
+        more in any::<usize>(),
+    ) {
+        let burst = FarBurst::new(1, None, vec![rtp(); count]);
+        let range = first..first.saturating_add(more);
+        let said = Said::Packets(Arc::new(burst));
+        let message: Message = said.message(ForwardId(1), range.clone());
+        let ForwardMessage::Far(_, FarMessage::Packets(_, taken)) = message else {
+            return Err(TestCaseError::fail("no packets"));
+        };
+        prop_assert_eq!(taken.len(), count.saturating_sub(first).min(range.len()));
+        prop_assert!(taken.end <= count);
+    }
+
+    #[test]
+    fn a_format_arrives_as_it_was_sent(format in format()) {
+        let said = Said::decode(&encode_format(&format).into());
+        let Some(Said::Format(arrived)) = said else {
             return Err(TestCaseError::fail("no format"));
         };
-        prop_assert_eq!((of, &*arrived), (id, &format));
+        prop_assert_eq!(&*arrived, &format);
     }
 
     #[test]
     fn any_bytes_are_a_message_or_refused(mut bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _: Option<Message> = decode(&Bytes::from(bytes.clone()));
+        let _ = Said::decode(&Bytes::from(bytes.clone()));
         // And those that look like one of this version.
         bytes.insert(0, VERSION);
-        let _: Option<Message> = decode(&bytes.into());
+        let _ = Said::decode(&bytes.into());
     }
 
     #[test]
@@ -197,18 +209,17 @@ proptest! {
     ) {
         let (_, _, bytes) = encode(&message).unwrap();
         let cut = Bytes::copy_from_slice(&bytes[..cut.index(bytes.len())]);
-        prop_assert!(decode::<()>(&cut).is_none());
+        prop_assert!(Said::decode(&cut).is_none());
         let longer = [&bytes[..], &[0]].concat();
-        prop_assert!(decode::<()>(&longer.into()).is_none());
+        prop_assert!(Said::decode(&longer.into()).is_none());
         let mut other = bytes;
         other[0] = VERSION + 1;
-        prop_assert!(decode::<()>(&other.into()).is_none());
+        prop_assert!(Said::decode(&other.into()).is_none());
     }
 }
 
-#[test]
-fn what_no_rtp_packet_has_is_refused() {
-    let whole = ForwardedRtp {
+fn rtp() -> ForwardedRtp {
+    ForwardedRtp {
         marker: true,
         begins: true,
         payload_type: 96,
@@ -217,35 +228,39 @@ fn what_no_rtp_packet_has_is_refused() {
         csrc: Bytes::from_static(&[0; 60]),
         elements: Bytes::new(),
         payload: Bytes::from_static(b"payload"),
-    };
+    }
+}
+
+#[test]
+fn what_no_rtp_packet_has_is_refused() {
     let wrong = [
-        (true, whole.clone()),
+        (true, rtp()),
         (
             false,
             ForwardedRtp {
                 payload_type: 128,
-                ..whole.clone()
+                ..rtp()
             },
         ),
         (
             false,
             ForwardedRtp {
                 csrc: Bytes::from_static(&[0; 3]),
-                ..whole.clone()
+                ..rtp()
             },
         ),
         (
             false,
             ForwardedRtp {
                 csrc: Bytes::from_static(&[0; 64]),
-                ..whole.clone()
+                ..rtp()
             },
         ),
         (
             false,
             ForwardedRtp {
                 payload: vec![0; MAX_PACKET].into(),
-                ..whole
+                ..rtp()
             },
         ),
     ];
@@ -256,9 +271,7 @@ fn what_no_rtp_packet_has_is_refused() {
             extensions: BTreeMap::new(),
             rids: Vec::new(),
         };
-        let burst = burst(format, vec![packet], 1);
-        let message: Message = ForwardMessage::ToSink(ForwardId(1), ToSink::Packets(burst, 0..1));
-        let (_, _, bytes) = encode(&message).unwrap();
-        assert_eq!(decode::<()>(&bytes.into()).is_some(), is_rtp);
+        let bytes = encode_burst(&burst(format, vec![packet], 1), 0..1);
+        assert_eq!(Said::decode(&bytes.into()).is_some(), is_rtp);
     }
 }
