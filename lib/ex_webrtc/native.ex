@@ -143,9 +143,13 @@ defmodule ExWebRTC.Native do
   @spec buffered_amount(reference()) :: non_neg_integer()
   def buffered_amount(_channel), do: not_loaded()
 
-  @doc "The addresses that host candidates are made of."
+  @doc "The addresses that host candidates are made of. May ask the system."
   @spec host_addresses() :: [:inet.ip_address()]
   def host_addresses, do: not_loaded()
+
+  @doc "The same where somebody has asked a moment ago: costs no change of the scheduler."
+  @spec known_host_addresses() :: [:inet.ip_address()] | nil
+  def known_host_addresses, do: not_loaded()
 
   @doc "Connections of this VM that have sockets and memory on the native side."
   @spec connections() :: non_neg_integer()

@@ -315,8 +315,9 @@ defmodule ExWebRTC.PeerConnection.Server do
   # The user's functions run here, and see the interfaces as they are when gathering may begin.
   defp refresh_host_addresses({:set_local_description, _description}, state) do
     if Configuration.chooses_addresses?(state.configuration) do
-      addresses = Configuration.host_addresses(state.configuration, Native.host_addresses())
-      Native.request(state.handle, Requests.unanswered(), {:set_host_addresses, addresses})
+      addresses = Native.known_host_addresses() || Native.host_addresses()
+      chosen = Configuration.host_addresses(state.configuration, addresses)
+      Native.request(state.handle, Requests.unanswered(), {:set_host_addresses, chosen})
     end
   end
 

@@ -31,7 +31,7 @@ mod stream;
 mod tcp;
 
 pub use connection::{Connection, SubmitError, forward_in};
-pub use gather::interfaces::host_addresses;
+pub use gather::interfaces::{host_addresses, known_host_addresses};
 pub use mailbox::{Elsewhere, Mailbox};
 pub use mux::{PortLease, PortStats};
 pub use runtime::{OpenError, Runtime, RuntimeOptions};

@@ -6,10 +6,11 @@ use crate::mailbox::Mailbox;
 use crate::mux::{PortLease, PortStats, Ports};
 use crate::panic_guard;
 use crate::queue::Queue;
+use crate::shard::sockets::keep_offload;
 use crate::shard::{Opening, Shard};
 use engine::config::Config;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,6 +36,7 @@ pub struct Runtime<M: Mailbox> {
     shards: Vec<Shard<M>>,
     ports: Ports,
     next: AtomicUsize,
+    _offload: Vec<UdpSocket>,
 }
 
 impl<M: Mailbox> Runtime<M> {
@@ -59,6 +61,7 @@ impl<M: Mailbox> Runtime<M> {
             ports: Ports::new(runtimes.collect()),
             shards,
             next: AtomicUsize::new(0),
+            _offload: keep_offload(),
         })
     }
 

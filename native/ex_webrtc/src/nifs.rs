@@ -20,6 +20,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustler::{
     Atom, Binary, Encoder, Env, Error, LocalPid, NewBinary, NifResult, ResourceArc, Term,
 };
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The one runtime of the VM. Never dropped: the library is never unloaded.
@@ -366,7 +367,17 @@ fn buffered_amount(channel: Term<'_>) -> NifResult<u64> {
 /// The addresses that host candidates are made of. Asks the system.
 #[rustler::nif(schedule = "DirtyIo")]
 fn host_addresses(env: Env<'_>) -> Vec<Term<'_>> {
-    driver::host_addresses()
+    addresses(env, driver::host_addresses())
+}
+
+/// The same where they are known, without asking the system; else `nil`.
+#[rustler::nif]
+fn known_host_addresses(env: Env<'_>) -> Option<Vec<Term<'_>>> {
+    driver::known_host_addresses().map(|known| addresses(env, known))
+}
+
+fn addresses(env: Env<'_>, addresses: Vec<IpAddr>) -> Vec<Term<'_>> {
+    addresses
         .into_iter()
         .map(|address| address_term(env, address))
         .collect()

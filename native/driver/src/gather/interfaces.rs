@@ -18,10 +18,8 @@ static CACHE: Mutex<Option<(Instant, Vec<IpAddr>)>> = Mutex::new(None);
 /// At most 50 ms old. Empty where the system does not say.
 pub fn host_addresses() -> Vec<IpAddr> {
     let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((read, addresses)) = cache.as_ref()
-        && read.elapsed() < MAX_AGE
-    {
-        return addresses.clone();
+    if let Some(known) = known(&cache) {
+        return known;
     }
     let found = match if_addrs::get_if_addrs() {
         Ok(interfaces) => interfaces
@@ -37,6 +35,16 @@ pub fn host_addresses() -> Vec<IpAddr> {
     let addresses = usable(found);
     *cache = Some((Instant::now(), addresses.clone()));
     addresses
+}
+
+/// What [`host_addresses`] would say without asking the system; `None` where it would ask.
+pub fn known_host_addresses() -> Option<Vec<IpAddr>> {
+    known(&*CACHE.try_lock().ok()?)
+}
+
+fn known(cache: &Option<(Instant, Vec<IpAddr>)>) -> Option<Vec<IpAddr>> {
+    let (read, addresses) = cache.as_ref()?;
+    (read.elapsed() < MAX_AGE).then(|| addresses.clone())
 }
 
 /// Picks the usable ones of all addresses.
@@ -123,5 +131,15 @@ mod tests {
     #[test]
     fn this_machine_has_an_address() {
         assert!(!host_addresses().is_empty());
+    }
+
+    #[test]
+    fn what_was_asked_a_moment_ago_is_known() {
+        // The moment may pass in between on a machine that is busy.
+        let mut asked = std::iter::repeat_with(|| (host_addresses(), known_host_addresses()));
+        let (addresses, said) = asked.find(|(_, said)| said.is_some()).unwrap();
+        assert_eq!(said.unwrap(), addresses);
+        let old = Instant::now() - MAX_AGE;
+        assert_eq!(known(&Some((old, addresses))), None);
     }
 }
