@@ -21,16 +21,21 @@ defmodule ExWebRTC.Player do
   The extension of the file tells its format. At the end the process that started the player gets
   `{:ex_webrtc_player, player, :finished}`, or `{:error, reason}` in place of `:finished` if the file
   is broken, and the player stops. Stop it earlier with `GenServer.stop/1`; it also stops with the
-  process that started it, and with the process of a connection that it plays to, which is told as
-  `{:error, :connection_ended}`.
+  process that started it, and within a second when a connection that it plays to is closed or gone,
+  which is told as `{:error, :connection_ended}`.
   """
 
   use GenServer, restart: :temporary
 
   alias ExWebRTC.{MediaStreamTrack, PeerConnection, RTPCodecParameters}
   alias ExWebRTC.OptionCheck
+  alias ExWebRTC.PeerConnection.Client
   alias ExWebRTC.Player.{Pace, Source}
   alias ExWebRTC.RTP.{Packet, Payloader}
+
+  # How often connections are asked whether they are closed: their processes outlive that. In
+  # milliseconds.
+  @ask_every 1_000
 
   @typedoc "The connection and track, or a function that takes each packet."
   @type destination() ::
@@ -109,7 +114,7 @@ defmodule ExWebRTC.Player do
   @impl true
   def init({opts, owner}) do
     with {:ok, outputs} <- outputs(opts.tracks, opts, []),
-         :ok <- monitor(opts.tracks),
+         {:ok, connections} <- monitor(opts.tracks),
          {:ok, source} <- open(opts) do
       Process.monitor(owner)
 
@@ -124,9 +129,12 @@ defmodule ExWebRTC.Player do
         # Of the rounds before this one, and where this one ends.
         elapsed: 0.0,
         end: 0.0,
-        pending: nil
+        pending: nil,
+        # The connections, each with the question whether it is closed.
+        asked: Enum.map(connections, &{&1, nil})
       }
 
+      Process.send_after(self(), :ask, @ask_every)
       {:ok, state, {:continue, :next}}
     else
       {:error, reason} -> {:stop, reason}
@@ -158,6 +166,7 @@ defmodule ExWebRTC.Player do
       {:error, :connection_ended}
     else
       Enum.each(connections, &Process.monitor/1)
+      {:ok, connections}
     end
   end
 
@@ -179,7 +188,25 @@ defmodule ExWebRTC.Player do
   def handle_info({:DOWN, _monitor, :process, _connection, _reason}, state),
     do: finish(state, {:error, :connection_ended})
 
-  def handle_info(_other, state), do: {:noreply, state}
+  def handle_info(:ask, state) do
+    Process.send_after(self(), :ask, @ask_every)
+    asked = for {pc, request} <- state.asked, do: {pc, request || Client.ask_closed(pc)}
+    {:noreply, %{state | asked: asked}}
+  end
+
+  def handle_info(message, state) do
+    answers =
+      for {pc, request} <- state.asked,
+          request != nil,
+          {:ok, closed?} <- [Client.said_closed(message, request)],
+          do: {pc, closed?}
+
+    case answers do
+      [{_pc, true}] -> finish(state, {:error, :connection_ended})
+      [{pc, false}] -> {:noreply, %{state | asked: List.keystore(state.asked, pc, 0, {pc, nil})}}
+      [] -> {:noreply, state}
+    end
+  end
 
   @impl true
   def terminate(_reason, state), do: Source.close(state.source)

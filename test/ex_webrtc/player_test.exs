@@ -168,6 +168,12 @@ defmodule ExWebRTC.PlayerTest do
     assert_receive {:ex_webrtc_player, ^player, {:error, :connection_ended}}, 5000
     assert_receive {:DOWN, ^monitor, :process, ^player, :normal}, 5000
 
+    # A connection that is closed has its process still.
+    {:ok, pc} = PeerConnection.start_link()
+    {:ok, player} = Player.start_link(path: path, codec: @vp8, to: {pc, track.id}, loop: true)
+    :ok = PeerConnection.close(pc)
+    assert_receive {:ex_webrtc_player, ^player, {:error, :connection_ended}}, 5000
+
     Process.flag(:trap_exit, true)
     opts = [path: path, codec: @vp8, to: {:no_such_connection, track.id}]
     assert {:error, :connection_ended} == Player.start_link(opts)

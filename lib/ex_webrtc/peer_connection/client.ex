@@ -22,6 +22,20 @@ defmodule ExWebRTC.PeerConnection.Client do
     with {:ok, value} <- request(pc, command), do: value
   end
 
+  @doc "Asks whether a connection is closed, without waiting: `said_closed/2` knows the answer."
+  @spec ask_closed(pid() | {atom(), node()}) :: :gen_server.request_id()
+  def ask_closed(pc), do: :gen_server.send_request(pc, {:request, {:get, :signaling_state}})
+
+  @doc "Whether a message is the answer to `ask_closed/1`, and what it says."
+  @spec said_closed(term(), :gen_server.request_id()) :: {:ok, boolean()} | :no_reply
+  def said_closed(message, request) do
+    case :gen_server.check_response(message, request) do
+      {:reply, {:ok, state}} -> {:ok, state == :closed}
+      :no_reply -> :no_reply
+      _gone -> {:ok, true}
+    end
+  end
+
   @doc "The configuration with what was negotiated filled in."
   @spec configuration(GenServer.server()) :: Configuration.t()
   def configuration(pc) do
