@@ -34,7 +34,9 @@ defmodule ExWebRTC.Interop.LossTest do
       assert_once(sent.retransmitted_packets_sent, shown["packetsLost"], unquote(loss))
       assert sent.nack_count in 1..shown["nackCount"]
       assert shown["framesDecoded"] >= 150
-      assert {shown["frameWidth"], shown["frameHeight"]} == {640, 480}
+      # A browser on a busy machine, or on a link like this, may send smaller pictures.
+      size = &{&1["frameWidth"], &1["frameHeight"]}
+      assert size.(shown) == size.(source)
     end
 
     test "at #{loss} % loss each layer of simulcast is repaired", %{namespace: namespace} do
