@@ -319,7 +319,7 @@ defmodule ExWebRTC.Recorder do
     # A rid is the peer's word: what RFC 8852 does not allow has no place in a path.
     layer = for rid <- List.wrap(rid), do: String.replace(rid, ~r/[^A-Za-z0-9_-]/, "_")
     path = Path.join(state.opts.base_dir, Enum.join([unique, number, id | layer], "-"))
-    output = Output.new(path, keys, System.monotonic_time(:millisecond))
+    output = Output.new(path, keys)
 
     %{
       state

@@ -15,7 +15,7 @@ defmodule ExWebRTC.Recorder.Output do
   @type t() :: %__MODULE__{}
 
   # `tracks` maps the keys that have shown themselves to what the container says about them.
-  @enforce_keys [:path, :keys, :since]
+  @enforce_keys [:path, :keys]
   defstruct @enforce_keys ++
               [
                 writer: nil,
@@ -28,8 +28,8 @@ defmodule ExWebRTC.Recorder.Output do
               ]
 
   @doc "`path` is without extension; the keys are those of the tracks."
-  @spec new(Path.t(), [key(), ...], integer()) :: t()
-  def new(path, keys, now), do: %__MODULE__{path: path, keys: keys, since: now}
+  @spec new(Path.t(), [key(), ...]) :: t()
+  def new(path, keys), do: %__MODULE__{path: path, keys: keys}
 
   @spec location(t()) :: Path.t()
   def location(output), do: output.path <> extension(output)
