@@ -58,7 +58,7 @@ defmodule ExWebRTC.Recorder do
   require Logger
 
   alias ExWebRTC.MediaStreamTrack
-  alias ExWebRTC.Recorder.{Backlog, Lane, Options, Output}
+  alias ExWebRTC.Recorder.{Backlog, Files, Lane, Options, Output}
   alias ExWebRTC.RTCP.SenderReport
   alias ExWebRTC.RTPCodecParameters
 
@@ -200,7 +200,7 @@ defmodule ExWebRTC.Recorder do
 
   ## The process
 
-  # `outputs` by number; `lanes` and the number of their output by `{track_id, rid}`.
+  # `lanes` by `{track_id, rid}`.
   @impl true
   def init(opts) do
     Process.flag(:trap_exit, true)
@@ -210,10 +210,7 @@ defmodule ExWebRTC.Recorder do
         opts: opts,
         tracks: %{},
         lanes: %{},
-        outputs: %{},
-        homes: %{},
-        wall: %{},
-        next: 0,
+        files: Files.new(opts.base_dir, opts.files),
         backlog: %Backlog{}
       }
 
@@ -282,7 +279,7 @@ defmodule ExWebRTC.Recorder do
   @impl true
   def terminate(_reason, state) do
     state = flush(state, Map.keys(state.tracks))
-    for {_number, output} <- state.outputs, do: Output.close(output)
+    for output <- Files.outputs(state.files), do: Output.close(output)
   end
 
   ## Tracks and files
@@ -296,36 +293,13 @@ defmodule ExWebRTC.Recorder do
          %{track: track, codec: codec, start_time: DateTime.utc_now(), past: [], error: nil}}
       end)
 
-    state = %{state | tracks: Map.merge(state.tracks, entries)}
-
-    new
-    |> Enum.map(&elem(&1, 0))
     # Layers get their files when they come.
-    |> Enum.filter(&(&1.rids in [nil, []]))
-    |> Enum.group_by(&group(&1, state.opts.files))
-    |> Enum.sort()
-    |> Enum.reduce(state, fn {_group, tracks}, state ->
-      add_output(state, Enum.map(tracks, &{&1.id, nil}))
-    end)
-  end
-
-  defp group(%{streams: [stream | _]}, :per_stream), do: {:stream, stream}
-  defp group(track, _files), do: {:track, track.id}
-
-  defp add_output(state, keys) do
-    number = state.next
-    {id, rid} = hd(keys)
-    unique = System.system_time(:millisecond)
-    # A rid is the peer's word: what RFC 8852 does not allow has no place in a path.
-    layer = for rid <- List.wrap(rid), do: String.replace(rid, ~r/[^A-Za-z0-9_-]/, "_")
-    path = Path.join(state.opts.base_dir, Enum.join([unique, number, id | layer], "-"))
-    output = Output.new(path, keys)
+    whole = for {track, _codec} <- new, track.rids in [nil, []], do: track
 
     %{
       state
-      | outputs: Map.put(state.outputs, number, output),
-        homes: Map.merge(state.homes, Map.new(keys, &{&1, number})),
-        next: number + 1
+      | tracks: Map.merge(state.tracks, entries),
+        files: Files.add_tracks(state.files, whole)
     }
   end
 
@@ -345,8 +319,8 @@ defmodule ExWebRTC.Recorder do
 
     with %RTPCodecParameters{} <- codec,
          {:ok, lane} <- Lane.new(codec, packet.payload_type, state.opts.latency) do
-      state = if is_map_key(state.homes, key), do: state, else: add_output(state, [key])
-      {:ok, packet, %{state | lanes: Map.put(state.lanes, key, lane)}}
+      files = Files.find_or_add(state.files, key)
+      {:ok, packet, %{state | files: files, lanes: Map.put(state.lanes, key, lane)}}
     else
       # Retransmission or redundancy formats, or none of the codecs.
       _unknown -> :error
@@ -378,24 +352,21 @@ defmodule ExWebRTC.Recorder do
   # What is in the file stays there; the track goes on elsewhere.
   defp leave_file(state, {track_id, _rid} = key) do
     state = flush_lanes(state, [key])
-    number = Map.fetch!(state.homes, key)
+    number = Files.number!(state.files, key)
     state = state |> open(number) |> close_files_of(&(&1 == key))
-    output = Map.fetch!(state.outputs, number)
-    # Before the first frame there is no file.
-    past = if output.origin, do: [Output.location(output)], else: []
-    entry = Map.update!(Map.fetch!(state.tracks, track_id), :past, &(&1 ++ past))
-    outputs = Map.put(state.outputs, number, Output.leave(output, key))
+    {location, files} = Files.leave(state.files, key)
+    entry = Map.fetch!(state.tracks, track_id)
+    entry = %{entry | past: entry.past ++ List.wrap(location)}
 
-    drop_unused(%{
+    %{
       state
       | tracks: Map.put(state.tracks, track_id, entry),
         lanes: Map.delete(state.lanes, key),
-        homes: Map.delete(state.homes, key),
-        outputs: outputs
-    })
+        files: files
+    }
   end
 
-  defp written?(state, key), do: state.outputs |> Map.fetch!(state.homes[key]) |> Output.open?()
+  defp written?(state, key), do: state.files |> Files.output_of(key) |> Output.open?()
 
   ## Frames
 
@@ -407,14 +378,14 @@ defmodule ExWebRTC.Recorder do
 
   defp put_all(state, key, lane, frames) do
     state = %{state | lanes: Map.put(state.lanes, key, lane)}
-    number = state.homes[key]
+    number = Files.number!(state.files, key)
     frames |> Enum.reduce(state, &put(&2, key, &1)) |> open_complete(number)
   end
 
   defp request_keyframe(lane, _frames, %{opts: %{request_keyframe: nil}}, _key), do: lane
 
   defp request_keyframe(lane, frames, state, {track_id, rid} = key) do
-    begun? = state.outputs |> Map.fetch!(state.homes[key]) |> Output.shown?(key)
+    begun? = state.files |> Files.output_of(key) |> Output.shown?(key)
 
     case Lane.request_keyframe(lane, frames, begun?) do
       {true, lane} ->
@@ -427,8 +398,8 @@ defmodule ExWebRTC.Recorder do
   end
 
   defp put(state, key, timed) do
-    number = Map.fetch!(state.homes, key)
-    output = Map.fetch!(state.outputs, number)
+    number = Files.number!(state.files, key)
+    output = Files.output!(state.files, number)
     wait? = output.tracks == %{} and not Output.open?(output)
 
     case Output.put(output, key, Map.fetch!(state.lanes, key).codec, timed) do
@@ -436,10 +407,10 @@ defmodule ExWebRTC.Recorder do
         if wait? and output.tracks != %{},
           do: Process.send_after(self(), {:sync_wait, number}, state.opts.sync_wait)
 
-        %{state | outputs: Map.put(state.outputs, number, output)}
+        %{state | files: Files.put(state.files, number, output)}
 
       :late ->
-        state |> add_output([key]) |> put(key, timed)
+        put(%{state | files: Files.add(state.files, [key])}, key, timed)
 
       {:error, reason} ->
         failed(state, number, reason)
@@ -448,10 +419,10 @@ defmodule ExWebRTC.Recorder do
 
   # A full disk must not end the recordings on others.
   defp failed(state, number, reason) do
-    output = Map.fetch!(state.outputs, number)
+    output = Files.output!(state.files, number)
     location = Output.location(output)
     Logger.error("recording to #{location} failed: #{inspect(reason)}")
-    keys = for {key, ^number} <- state.homes, do: key
+    keys = Files.keys(state.files, number)
     ids = keys |> Enum.map(&elem(&1, 0)) |> Enum.uniq() |> Enum.sort()
 
     send(
@@ -466,12 +437,12 @@ defmodule ExWebRTC.Recorder do
             {id, if(id in ids, do: %{track | error: reason}, else: track)}
           end),
         lanes: Map.drop(state.lanes, keys),
-        outputs: Map.put(state.outputs, number, Output.fail(output))
+        files: Files.put(state.files, number, Output.fail(output))
     }
   end
 
   defp open_complete(state, number) do
-    output = Map.fetch!(state.outputs, number)
+    output = Files.output!(state.files, number)
 
     if Output.waiting?(output) and Output.complete?(output) and synchronized?(state, output),
       do: open(state, number),
@@ -486,7 +457,7 @@ defmodule ExWebRTC.Recorder do
   end
 
   defp open(state, number) do
-    case Map.fetch(state.outputs, number) do
+    case Files.fetch(state.files, number) do
       {:ok, output} -> if Output.waiting?(output), do: open(state, number, output), else: state
       :error -> state
     end
@@ -512,26 +483,20 @@ defmodule ExWebRTC.Recorder do
             {key, if(key in output.keys, do: %{lane | timeline: settled}, else: lane)}
           end
 
-        %{state | outputs: Map.put(state.outputs, number, output), lanes: lanes}
+        %{state | files: Files.put(state.files, number, output), lanes: lanes}
 
       {:error, reason} ->
         failed(state, number, reason)
     end
   end
 
-  # Tracks of one file are of one sender, whose wall clock they share.
   defp report({key, report}, state) do
-    number = Map.fetch!(state.homes, key)
     lane = Map.fetch!(state.lanes, key)
-    {wall, lane} = Lane.report(lane, report, state.wall[number])
+    {wall, lane} = Lane.report(lane, report, Files.wall(state.files, key))
+    lanes = Map.put(state.lanes, key, lane)
 
-    state = %{
-      state
-      | lanes: Map.put(state.lanes, key, lane),
-        wall: Map.put(state.wall, number, wall)
-    }
-
-    open_complete(state, number)
+    %{state | lanes: lanes, files: Files.put_wall(state.files, key, wall)}
+    |> open_complete(Files.number!(state.files, key))
   end
 
   ## The end
@@ -541,9 +506,7 @@ defmodule ExWebRTC.Recorder do
     keys = for {{id, _rid} = key, _lane} <- state.lanes, id in ids, do: key
     state = flush_lanes(state, keys)
 
-    for(key <- keys, number = state.homes[key], do: number)
-    |> Enum.uniq()
-    |> Enum.reduce(state, &open(&2, &1))
+    state.files |> Files.numbers(keys) |> Enum.reduce(state, &open(&2, &1))
   end
 
   defp flush_lanes(state, keys) do
@@ -562,44 +525,29 @@ defmodule ExWebRTC.Recorder do
   end
 
   defp forget(state, ids) do
-    keep = fn {{id, _rid}, _value} -> id not in ids end
-
-    drop_unused(%{
+    %{
       state
       | tracks: Map.drop(state.tracks, ids),
-        lanes: state.lanes |> Enum.filter(keep) |> Map.new(),
-        homes: state.homes |> Enum.filter(keep) |> Map.new()
-    })
+        lanes:
+          for({{id, _rid} = key, lane} <- state.lanes, id not in ids, into: %{}, do: {key, lane}),
+        files: Files.forget(state.files, ids)
+    }
   end
 
-  # Those that no other track is in.
   defp close_files_of(state, theirs?) do
-    users = Enum.group_by(state.homes, fn {_key, number} -> number end, fn {key, _} -> key end)
-
-    for {number, keys} <- users, Enum.all?(keys, theirs?), reduce: state do
+    for number <- Files.only_of(state.files, theirs?), reduce: state do
       state ->
-        case Output.close(Map.fetch!(state.outputs, number)) do
+        case state.files |> Files.output!(number) |> Output.close() do
           :ok -> state
           {:error, reason} -> failed(state, number, reason)
         end
     end
   end
 
-  defp drop_unused(state) do
-    used = Map.values(state.homes)
-    %{state | outputs: Map.take(state.outputs, used), wall: Map.take(state.wall, used)}
-  end
-
   defp manifest(state, ids) do
     for id <- ids, is_map_key(state.tracks, id), into: %{} do
       %{track: track} = entry = Map.fetch!(state.tracks, id)
-
-      homes =
-        for {{^id, rid}, number} <- state.homes, do: {rid, Map.fetch!(state.outputs, number)}
-
-      locations =
-        entry.past ++
-          (homes |> Enum.sort_by(&elem(&1, 0)) |> Enum.map(&Output.location(elem(&1, 1))))
+      locations = entry.past ++ Files.locations(state.files, id)
 
       {id,
        %{
@@ -609,13 +557,9 @@ defmodule ExWebRTC.Recorder do
          rid_map: track.rids |> List.wrap() |> Enum.with_index() |> Map.new(),
          location: List.first(locations) || state.opts.base_dir,
          locations: locations,
-         gaps: Enum.flat_map(homes, fn {rid, output} -> gaps(output, {id, rid}) end),
+         gaps: Files.gaps(state.files, id),
          error: entry.error
        }}
     end
-  end
-
-  defp gaps(output, key) do
-    for {number, from, to} <- Output.gaps(output), output.numbers[key] == number, do: {from, to}
   end
 end
