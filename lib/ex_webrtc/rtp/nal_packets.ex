@@ -56,6 +56,17 @@ defmodule ExWebRTC.RTP.NALPackets do
   defp aggregated(_rest, _units), do: :error
 
   @doc """
+  A fragment, with the two bits that say whether it is the first or the final one of its unit, for
+  `join/1`. `unit_header` is the header that the unit has without fragments.
+  """
+  @spec fragment(0..1, 0..1, binary(), binary()) :: ExWebRTC.RTP.Depayloader.Codec.part()
+  def fragment(_first, _final, _unit_header, ""), do: :invalid
+  def fragment(1, 1, _unit_header, _data), do: :invalid
+  def fragment(1, 0, unit_header, data), do: {:any, {:begin, unit_header <> data}}
+  def fragment(0, 0, _unit_header, data), do: {:next, {:middle, data}}
+  def fragment(0, 1, _unit_header, data), do: {:next, {:end, data}}
+
+  @doc """
   Joins the parts of a frame to the byte stream format: `{:units, units}`, or a fragmented unit as
   `{:begin, data}`, `{:middle, data}` and `{:end, data}`. `nil` if a fragment lacks another.
   """

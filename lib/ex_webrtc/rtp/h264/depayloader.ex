@@ -23,14 +23,8 @@ defmodule ExWebRTC.RTP.H264.Depayloader do
     end
   end
 
-  def parse(<<f::1, nri::2, @fu_a::5, first::1, final::1, _r::1, type::5, data::binary>>)
-      when data != "" and not (first == 1 and final == 1) do
-    case {first, final} do
-      {1, 0} -> {:any, {:begin, <<f::1, nri::2, type::5, data::binary>>}}
-      {0, 0} -> {:next, {:middle, data}}
-      {0, 1} -> {:next, {:end, data}}
-    end
-  end
+  def parse(<<f::1, nri::2, @fu_a::5, first::1, final::1, _r::1, type::5, data::binary>>),
+    do: NALPackets.fragment(first, final, <<f::1, nri::2, type::5>>, data)
 
   def parse(_payload), do: :invalid
 

@@ -33,14 +33,8 @@ defmodule ExWebRTC.RTP.H265.Depayloader do
 
   def parse(
         <<f::1, @fragmentation::6, layer::6, tid::3, first::1, final::1, type::6, data::binary>>
-      )
-      when data != "" and not (first == 1 and final == 1) do
-    case {first, final} do
-      {1, 0} -> {:any, {:begin, <<f::1, type::6, layer::6, tid::3, data::binary>>}}
-      {0, 0} -> {:next, {:middle, data}}
-      {0, 1} -> {:next, {:end, data}}
-    end
-  end
+      ),
+      do: NALPackets.fragment(first, final, <<f::1, type::6, layer::6, tid::3>>, data)
 
   def parse(_payload), do: :invalid
 
