@@ -4,14 +4,12 @@ defmodule ExWebRTC.ForwardClusterTest do
 
   import Bitwise, only: [<<<: 2]
   import ExWebRTC.ClusterNode, only: [call: 4, start_connection: 2, take: 3]
+  import ExWebRTC.NumberedPackets
 
   alias ExWebRTC.{ClusterNode, Forward, MediaStreamTrack, PeerConnection, Peers}
   alias ExWebRTC.RTP.Packet
 
   @moduletag timeout: 180_000
-
-  # A VP8 payload that begins a keyframe: its first partition, and a frame header with P clear.
-  @keyframe <<0x10, 0x00>>
 
   defp on(pair, function, arguments), do: call(pair.node, PeerConnection, function, arguments)
 
@@ -69,36 +67,21 @@ defmodule ExWebRTC.ForwardClusterTest do
   end
 
   defp send_packets(publisher, numbers) do
-    packets =
-      for number <- numbers do
-        packet =
-          Packet.new(@keyframe <> content(number),
-            sequence_number: number,
-            timestamp: number * 3_000,
-            marker: true
-          )
-
-        {publisher.track, packet}
-      end
-
+    packets = for number <- numbers, do: {publisher.track, packet(number)}
     :ok = on(publisher, :send_rtp, [publisher.peer, packets])
   end
-
-  defp content(number), do: :binary.copy(<<number::32>>, 250)
 
   # In order: the first packet that is there has to be the next one.
   defp assert_arrive(viewer, numbers) do
     for number <- numbers do
       {:rtp, _track, nil, packet} = event(viewer, viewer.peer, {:rtp, viewer.received, nil, :_})
-      assert %{sequence_number: ^number, marker: true} = packet
-      assert packet.timestamp == number * 3_000
-      assert packet.payload == @keyframe <> content(number)
+      assert_packet(packet, number)
     end
   end
 
   defp await_packet(viewer, number) do
     any = Map.new(Map.keys(Packet.__struct__()), &{&1, :_})
-    wanted = %{any | payload: @keyframe <> content(number)}
+    wanted = %{any | payload: payload(number)}
     event(viewer, viewer.peer, {:rtp, viewer.received, nil, wanted})
   end
 

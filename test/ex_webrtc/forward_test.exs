@@ -1,15 +1,13 @@
 defmodule ExWebRTC.ForwardTest do
   use ExUnit.Case, async: true
 
+  import ExWebRTC.NumberedPackets
   import ExWebRTC.Peers
 
   alias ExWebRTC.{Forward, MediaStreamTrack, PeerConnection}
   alias ExWebRTC.RTP.Packet
 
   @moduletag :capture_log
-
-  # A VP8 payload that begins a keyframe: its first partition, and a frame header with P clear.
-  @keyframe <<0x10, 0x00>>
 
   # Two that can be stopped one by one, and outlive a process of the test.
   defp start_pair(opts \\ []) do
@@ -41,28 +39,25 @@ defmodule ExWebRTC.ForwardTest do
   end
 
   defp send_packets(publisher, numbers) do
-    for number <- numbers do
-      packet =
-        Packet.new(@keyframe <> content(number),
-          sequence_number: number,
-          timestamp: number * 3_000,
-          marker: true
-        )
-
-      :ok = PeerConnection.send_rtp(publisher.peer, publisher.track, packet)
-    end
+    for number <- numbers,
+        do: :ok = PeerConnection.send_rtp(publisher.peer, publisher.track, packet(number))
   end
-
-  defp content(number), do: :binary.copy(<<number::32>>, 250)
 
   defp assert_arrive(viewer, numbers) do
     %{peer: peer, received: received} = viewer
 
     for number <- numbers do
       assert_receive {:ex_webrtc, ^peer, {:rtp, ^received, nil, packet}}, 5_000
-      assert %{sequence_number: ^number, marker: true} = packet
-      assert packet.timestamp == number * 3_000
-      assert packet.payload == @keyframe <> content(number)
+      assert_packet(packet, number)
+    end
+  end
+
+  # At the controlling process of the middle.
+  defp assert_tapped(publisher, numbers) do
+    %{middle: middle, received: received} = publisher
+
+    for number <- numbers do
+      assert_receive {:ex_webrtc, ^middle, {:rtp, ^received, nil, %{sequence_number: ^number}}}
     end
   end
 
@@ -132,40 +127,31 @@ defmodule ExWebRTC.ForwardTest do
     send_packets(publisher, 1..20)
     assert_arrive(viewer, 1..20)
     assert_arrive(other, 1..20)
-    %{middle: middle, received: received} = publisher
-
-    for number <- 1..20 do
-      assert_receive {:ex_webrtc, ^middle, {:rtp, ^received, nil, %{sequence_number: ^number}}}
-    end
-
+    assert_tapped(publisher, 1..20)
     :ok = PeerConnection.stop_forward(tapped)
     send_packets(publisher, 21..40)
     assert_arrive(other, 21..40)
-    refute_delivered(middle)
+    refute_delivered(publisher.middle)
   end
 
   test "a tap has the packets delivered also where nothing else is" do
     publisher = publisher(:video, rtp_delivery: :none)
     {viewer, other} = {viewer(), viewer()}
-    %{middle: middle, received: received} = publisher
     {:ok, _ref} = forward(publisher, other)
     send_packets(publisher, 11..20)
     assert_arrive(other, 11..20)
-    refute_delivered(middle)
+    refute_delivered(publisher.middle)
 
     {:ok, tapped} = forward(publisher, viewer, tap: true)
     send_packets(publisher, 21..30)
     assert_arrive(viewer, 21..30)
     assert_arrive(other, 21..30)
 
-    for number <- 21..30 do
-      assert_receive {:ex_webrtc, ^middle, {:rtp, ^received, nil, %{sequence_number: ^number}}}
-    end
-
+    assert_tapped(publisher, 21..30)
     :ok = PeerConnection.stop_forward(tapped)
     send_packets(publisher, 31..40)
     assert_arrive(other, 31..40)
-    refute_delivered(middle)
+    refute_delivered(publisher.middle)
   end
 
   test "the same track forwarded again, with other options, comes to the viewer once" do
@@ -372,7 +358,7 @@ defmodule ExWebRTC.ForwardTest do
                       {:rtp, _track, nil, %{sequence_number: ^number, payload: payload}}},
                      5_000
 
-      assert payload == @keyframe <> content(number + 490)
+      assert payload == payload(number + 490)
     end
 
     for pc <- [first.middle, viewer.middle],
