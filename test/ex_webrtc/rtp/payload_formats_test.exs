@@ -67,10 +67,10 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
     packetized
   end
 
-  defp depayload(mime_type, packets) do
+  defp depayload(mime_type, packets, depayload \\ &Depayloader.depayload/2) do
     {frames, _depayloader} =
       Enum.flat_map_reduce(packets, depayloader(mime_type), fn packet, depayloader ->
-        {frame, depayloader} = Depayloader.depayload(depayloader, packet)
+        {frame, depayloader} = depayload.(depayloader, packet)
         {List.wrap(frame), depayloader}
       end)
 
@@ -547,15 +547,8 @@ defmodule ExWebRTC.RTP.PayloadFormatsTest do
   end
 
   describe "frames" do
-    defp frames(mime_type, packets) do
-      {frames, _depayloader} =
-        Enum.flat_map_reduce(packets, depayloader(mime_type), fn packet, depayloader ->
-          {frame, depayloader} = Depayloader.depayload_frame(depayloader, packet)
-          {List.wrap(frame), depayloader}
-        end)
-
-      frames
-    end
+    defp frames(mime_type, packets),
+      do: depayload(mime_type, packets, &Depayloader.depayload_frame/2)
 
     test "tell their timestamp, whether they are keyframes, and their layers" do
       vp8 = Packet.new(<<0x90, 0xE0, 0x81, 0x02, 7, 0x40, 0x00>>, timestamp: 9, marker: true)
