@@ -5,20 +5,20 @@
 //! carries the records is the business of ICE alone.
 
 mod handshake;
+mod keys;
 
 use super::certificate;
-use super::srtp;
 use crate::config::{Config, SrtpProfile};
 use crate::error::Error;
 use crate::plan::{Fingerprint, TransportPlan};
 use crate::w3c::{DtlsRole, DtlsState};
 use bytes::{Bytes, BytesMut};
 use handshake::Arrived;
+use keys::Keys;
 use rtc_crypto::RTCCryptoProvider;
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc_dtls::crypto::Certificate;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
-use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_shared::TransportProtocol;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -60,15 +60,6 @@ const MAX_MESSAGES: usize = 256;
 /// RFC 8446's record limit does not bind DTLS 1.2, but an Ethernet path does: handshake messages
 /// are fragmented to this.
 const MTU: usize = 1_200;
-
-const EXPORTER_LABEL: &str = "EXTRACTOR-dtls_srtp";
-
-/// Both directions of SRTP.
-pub(super) struct Keys {
-    pub profile: SrtpProfile,
-    pub outbound: srtp::Direction,
-    pub inbound: srtp::Direction,
-}
 
 /// What a finished handshake agreed on, for statistics.
 #[derive(Clone, Debug)]
@@ -260,12 +251,7 @@ impl Dtls {
             .profiles
             .iter()
             .filter(|profile| !offered_gcm || **profile == SrtpProfile::AeadAes128Gcm)
-            .map(|profile| match profile {
-                SrtpProfile::AeadAes128Gcm => SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
-                SrtpProfile::Aes128CmHmacSha1_80 => {
-                    SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80
-                }
-            })
+            .map(|profile| keys::protection_profile(*profile))
             .collect();
         let expected = self.expected.clone();
         let mismatch = self.mismatch.clone();
@@ -419,14 +405,6 @@ impl Dtls {
             self.refuse(now);
             return;
         }
-        let profile = match state.srtp_protection_profile() {
-            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Some(SrtpProfile::AeadAes128Gcm),
-            SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => {
-                Some(SrtpProfile::Aes128CmHmacSha1_80)
-            }
-            // A peer with data channels only need not offer any.
-            _ => None,
-        };
         let agreed = Agreed {
             cipher: state
                 .cipher_suite()
@@ -434,13 +412,8 @@ impl Dtls {
                 .unwrap_or_default(),
             remote_certificate: leaf,
         };
-        if let Some(profile) = profile {
-            let (key, salt) = profile.key_lengths();
-            let keys = state
-                .export_keying_material(EXPORTER_LABEL, &[], 2 * (key + salt))
-                .ok()
-                .and_then(|material| self.keys(profile, material.as_ref(), state.is_client()));
-            match keys {
+        if let Some(profile) = keys::agreed_profile(state) {
+            match Keys::export(state, profile, self.provider.crypto()) {
                 Some(keys) => self.keys = Some(Box::new(keys)),
                 None => {
                     log::warn!("no SRTP keys");
@@ -452,27 +425,6 @@ impl Dtls {
         self.agreed = Some(agreed);
         self.early.clear();
         self.change(DtlsState::Connected);
-    }
-
-    /// RFC 5764 section 4.2: client key, server key, client salt, server salt.
-    fn keys(&self, profile: SrtpProfile, material: &[u8], client: bool) -> Option<Keys> {
-        let (key, salt) = profile.key_lengths();
-        let (client_key, rest) = material.split_at_checked(key)?;
-        let (server_key, rest) = rest.split_at_checked(key)?;
-        let (client_salt, server_salt) = rest.split_at_checked(salt)?;
-        let crypto = self.provider.crypto();
-        let of_client = srtp::Direction::new(profile, client_key, client_salt, crypto).ok()?;
-        let of_server = srtp::Direction::new(profile, server_key, server_salt, crypto).ok()?;
-        let (outbound, inbound) = if client {
-            (of_client, of_server)
-        } else {
-            (of_server, of_client)
-        };
-        Some(Keys {
-            profile,
-            outbound,
-            inbound,
-        })
     }
 
     /// A close_notify ends DTLS and nothing else.
