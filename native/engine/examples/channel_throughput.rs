@@ -6,9 +6,9 @@
 use bytes::Bytes;
 use engine::channels::{ChannelEvent, Channels};
 use engine::command::{ChannelHandle, ChannelOptions, OutgoingData};
-use engine::config::{Config, Features};
+use engine::config::Config;
 use engine::plan::DataPlan;
-use engine::w3c::{DataKind, DtlsRole, IceTransportPolicy, SdpValidation};
+use engine::w3c::{DataKind, DtlsRole};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -17,32 +17,8 @@ const DELAY: Duration = Duration::from_micros(100);
 
 fn config() -> Config {
     Config {
-        ice_servers: vec![],
-        ice_tls_ca_pem: None,
-        ice_transport_policy: IceTransportPolicy::All,
-        host_addresses: None,
-        ice_ports: vec![],
-        ice_aggressive_nomination: false,
-        ice_tcp: Default::default(),
-        ice_lite: false,
-        audio_codecs: vec![],
-        video_codecs: vec![],
-        header_extensions: vec![],
-        rtcp_feedbacks: vec![],
-        features: Features {
-            twcc: false,
-            inbound_rtx: false,
-            outbound_rtx: false,
-            rtcp_reports: false,
-        },
-        dtls_role: None,
-        srtp_profiles: engine::config::SrtpProfile::ALL.to_vec(),
-        sdp_validation: SdpValidation::W3c,
-        sctp_max_message_size: 256 << 10,
         data_buffer_limit: u64::MAX,
-        deliver_rtp: false,
-        bandwidth_estimate: false,
-        certificate_pem: None,
+        ..Config::bare()
     }
 }
 

@@ -102,12 +102,7 @@ fn main() {
         ssrcs: vec![],
         rids: vec![],
     });
-    let features = Features {
-        twcc: true,
-        inbound_rtx: true,
-        outbound_rtx: true,
-        rtcp_reports: true,
-    };
+    let features = Features::ALL;
     let start = Instant::now();
     let mut sender = Media::new(start, features, true);
     sender.apply(

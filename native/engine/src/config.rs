@@ -53,6 +53,36 @@ pub struct Config {
     pub certificate_pem: Option<String>,
 }
 
+impl Config {
+    /// No codec, no server, no option: what tests and measurements begin with. Users get what
+    /// `Configuration` says.
+    pub fn bare() -> Self {
+        Self {
+            ice_servers: Vec::new(),
+            ice_tls_ca_pem: None,
+            ice_transport_policy: IceTransportPolicy::All,
+            host_addresses: None,
+            ice_ports: Vec::new(),
+            ice_aggressive_nomination: false,
+            ice_tcp: IceTcp::default(),
+            ice_lite: false,
+            audio_codecs: Vec::new(),
+            video_codecs: Vec::new(),
+            header_extensions: Vec::new(),
+            rtcp_feedbacks: Vec::new(),
+            features: Features::NONE,
+            dtls_role: None,
+            srtp_profiles: SrtpProfile::ALL.to_vec(),
+            sdp_validation: SdpValidation::W3c,
+            sctp_max_message_size: 256 << 10,
+            data_buffer_limit: 64 << 20,
+            deliver_rtp: false,
+            bandwidth_estimate: false,
+            certificate_pem: None,
+        }
+    }
+}
+
 /// `ice_tcp` of the configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IceTcp {
@@ -95,6 +125,24 @@ pub struct Features {
     pub outbound_rtx: bool,
     /// Sender and receiver reports.
     pub rtcp_reports: bool,
+}
+
+impl Features {
+    /// All of them.
+    pub const ALL: Self = Self {
+        twcc: true,
+        inbound_rtx: true,
+        outbound_rtx: true,
+        rtcp_reports: true,
+    };
+
+    /// None of them.
+    pub const NONE: Self = Self {
+        twcc: false,
+        inbound_rtx: false,
+        outbound_rtx: false,
+        rtcp_reports: false,
+    };
 }
 
 /// A protection profile of DTLS-SRTP (RFC 5764 section 4.1.2, RFC 7714 section 14.2).

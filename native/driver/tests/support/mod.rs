@@ -8,13 +8,13 @@ use driver::{Connection, Mailbox, PortLease, Runtime, RuntimeOptions};
 use engine::command::{
     ChannelInfo, ChannelOptions, Command, CommandResult, OutgoingData, OutgoingRtp, Property, Value,
 };
-use engine::config::{Config, Features, HeaderExtension, SrtpProfile};
+use engine::config::{Config, Features, HeaderExtension};
 use engine::event::{Event, Sink};
 use engine::ids::{RequestId, Rid, TrackId};
 use engine::media::ReceivedRtp;
 use engine::w3c::{
-    Codec, ConnectionState, DataKind, DtlsState, IceCandidateInit, IceGatheringState,
-    IceTransportPolicy, Kind, SdpType, SdpValidation, SessionDescription, Track,
+    Codec, ConnectionState, DataKind, DtlsState, IceCandidateInit, IceGatheringState, Kind,
+    SdpType, SessionDescription, Track,
 };
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr};
@@ -113,35 +113,16 @@ pub fn config() -> Config {
         feedback: Vec::new(),
     };
     Config {
-        ice_servers: Vec::new(),
-        ice_tls_ca_pem: None,
-        ice_transport_policy: IceTransportPolicy::All,
         host_addresses: Some(vec![(IpAddr::V4(Ipv4Addr::LOCALHOST), None)]),
-        ice_ports: Vec::new(),
-        ice_aggressive_nomination: false,
-        ice_tcp: Default::default(),
-        ice_lite: false,
         audio_codecs: vec![opus],
         video_codecs: vec![video(96, "video/VP8", None)],
         header_extensions: vec![HeaderExtension {
             kind: None,
             uri: "urn:ietf:params:rtp-hdrext:sdes:mid".to_owned(),
         }],
-        rtcp_feedbacks: Vec::new(),
-        features: Features {
-            twcc: true,
-            inbound_rtx: true,
-            outbound_rtx: true,
-            rtcp_reports: true,
-        },
-        dtls_role: None,
-        srtp_profiles: SrtpProfile::ALL.to_vec(),
-        sdp_validation: SdpValidation::W3c,
-        sctp_max_message_size: 262_144,
-        data_buffer_limit: 64 << 20,
+        features: Features::ALL,
         deliver_rtp: true,
-        bandwidth_estimate: false,
-        certificate_pem: None,
+        ..Config::bare()
     }
 }
 

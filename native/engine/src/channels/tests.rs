@@ -9,7 +9,6 @@
 )]
 
 use super::*;
-use crate::w3c::{IceTransportPolicy, SdpValidation};
 use proptest::prelude::*;
 use std::collections::BinaryHeap;
 
@@ -17,37 +16,6 @@ mod closing;
 mod hostile;
 mod opening;
 mod sending;
-
-fn config() -> Config {
-    Config {
-        ice_servers: vec![],
-        ice_tls_ca_pem: None,
-        ice_transport_policy: IceTransportPolicy::All,
-        host_addresses: None,
-        ice_ports: vec![],
-        ice_aggressive_nomination: false,
-        ice_tcp: Default::default(),
-        ice_lite: false,
-        audio_codecs: vec![],
-        video_codecs: vec![],
-        header_extensions: vec![],
-        rtcp_feedbacks: vec![],
-        features: crate::config::Features {
-            twcc: false,
-            inbound_rtx: false,
-            outbound_rtx: false,
-            rtcp_reports: false,
-        },
-        dtls_role: None,
-        srtp_profiles: crate::config::SrtpProfile::ALL.to_vec(),
-        sdp_validation: SdpValidation::W3c,
-        sctp_max_message_size: 256 << 10,
-        data_buffer_limit: 64 << 20,
-        deliver_rtp: false,
-        bandwidth_estimate: false,
-        certificate_pem: None,
-    }
-}
 
 fn plan() -> DataPlan {
     DataPlan {
@@ -118,7 +86,7 @@ impl Pair {
         Self {
             base,
             now: base,
-            ends: [Channels::new(&config()), Channels::new(&config())],
+            ends: [(); 2].map(|()| Channels::new(&Config::bare())),
             events: [vec![], vec![]],
             link,
             flying: BinaryHeap::new(),

@@ -21,8 +21,8 @@ use engine::ids::{RequestId, Rid, TrackId};
 use engine::media::ReceivedRtp;
 use engine::transport::{LocalCandidate, LocalCandidateKind};
 use engine::w3c::{
-    Codec, ConnectionState, DataKind, Direction, IceCandidateInit, IceTransportPolicy, Kind,
-    SdpType, SdpValidation, SessionDescription, Track,
+    Codec, ConnectionState, DataKind, Direction, IceCandidateInit, Kind, SdpType,
+    SessionDescription, Track,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -164,14 +164,6 @@ pub fn codec(payload_type: u8, mime_type: &str, clock_rate: u32, channels: Optio
 /// The defaults of `ExWebRTC.PeerConnection.Configuration`, less H264 and AV1.
 pub fn config() -> Config {
     Config {
-        ice_servers: Vec::new(),
-        ice_tls_ca_pem: None,
-        ice_transport_policy: IceTransportPolicy::All,
-        host_addresses: None,
-        ice_ports: Vec::new(),
-        ice_aggressive_nomination: false,
-        ice_tcp: Default::default(),
-        ice_lite: false,
         audio_codecs: vec![codec(111, "audio/opus", 48_000, Some(2))],
         video_codecs: vec![codec(96, "video/VP8", 90_000, None)],
         header_extensions: vec![
@@ -188,20 +180,9 @@ pub fn config() -> Config {
             (Some(Kind::Video), Feedback::Fir),
             (Some(Kind::Video), Feedback::Pli),
         ],
-        features: Features {
-            twcc: true,
-            inbound_rtx: true,
-            outbound_rtx: true,
-            rtcp_reports: true,
-        },
-        dtls_role: None,
-        srtp_profiles: engine::config::SrtpProfile::ALL.to_vec(),
-        sdp_validation: SdpValidation::W3c,
-        sctp_max_message_size: 262_144,
-        data_buffer_limit: 64 << 20,
+        features: Features::ALL,
         deliver_rtp: true,
-        bandwidth_estimate: false,
-        certificate_pem: None,
+        ..Config::bare()
     }
 }
 

@@ -24,12 +24,6 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-pub(super) const ALL: Features = Features {
-    twcc: true,
-    inbound_rtx: true,
-    outbound_rtx: true,
-    rtcp_reports: true,
-};
 pub(super) const MID: u8 = 1;
 pub(super) const TWCC: u8 = 3;
 pub(super) const RID: u8 = 4;
@@ -238,7 +232,7 @@ pub(super) struct End {
 
 impl End {
     pub(super) fn new(now: Instant, plan: &MediaPlan) -> Self {
-        let mut media = Media::new(now, ALL, true);
+        let mut media = Media::new(now, Features::ALL, true);
         media.apply(now, plan);
         Self {
             media,

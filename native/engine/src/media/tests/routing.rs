@@ -163,7 +163,7 @@ fn a_payload_type_that_was_not_negotiated_is_discarded() {
 fn nothing_is_delivered_where_delivery_is_off() {
     let now = Instant::now();
     let mut b = End::new(now, &three());
-    b.media = Media::new(now, ALL, false);
+    b.media = Media::new(now, Features::ALL, false);
     b.media.apply(now, &three());
     b.rtp(now, &packet(5, VP8, 1, &[(MID, b"a")]));
     assert!(b.got.packets.is_empty());

@@ -5,9 +5,7 @@ use crate::config::{Config, Features, Feedback, HeaderExtension};
 use crate::ids::{Rid, TrackId};
 use crate::negotiation::{Change, Negotiation};
 use crate::plan::Fingerprint;
-use crate::w3c::{
-    Codec, IceTransportPolicy, Kind, SdpType, SdpValidation, SessionDescription, Track,
-};
+use crate::w3c::{Codec, Kind, SdpType, SessionDescription, Track};
 
 pub const MID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 pub const RID_URI: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
@@ -39,14 +37,6 @@ pub fn config() -> Config {
         )
     };
     Config {
-        ice_servers: Vec::new(),
-        ice_tls_ca_pem: None,
-        ice_transport_policy: IceTransportPolicy::All,
-        host_addresses: None,
-        ice_ports: Vec::new(),
-        ice_aggressive_nomination: false,
-        ice_tcp: Default::default(),
-        ice_lite: false,
         audio_codecs: vec![codec(111, "audio/opus", 48_000, Some(2))],
         video_codecs: vec![
             codec(96, "video/VP8", 90_000, None),
@@ -71,20 +61,9 @@ pub fn config() -> Config {
             (Some(Kind::Video), Feedback::Fir),
             (Some(Kind::Video), Feedback::Pli),
         ],
-        features: Features {
-            twcc: true,
-            inbound_rtx: true,
-            outbound_rtx: true,
-            rtcp_reports: true,
-        },
-        dtls_role: None,
-        srtp_profiles: crate::config::SrtpProfile::ALL.to_vec(),
-        sdp_validation: SdpValidation::W3c,
-        sctp_max_message_size: 262_144,
-        data_buffer_limit: 1 << 26,
+        features: Features::ALL,
         deliver_rtp: true,
-        bandwidth_estimate: false,
-        certificate_pem: None,
+        ..Config::bare()
     }
 }
 

@@ -9,38 +9,15 @@ use crate::outbox::Outbox;
 use crate::plan::{Fingerprint, IceCredentials, TransportPlan};
 use crate::stats::StatsReport;
 use crate::transport::{Incoming, LocalCandidate, LocalCandidateKind, Transport, TransportEvent};
-use crate::w3c::{DtlsRole, DtlsState, IceConnectionState, IceRole, SdpValidation};
+use crate::w3c::{DtlsRole, DtlsState, IceConnectionState, IceRole};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 pub fn config() -> Config {
     Config {
-        ice_tls_ca_pem: None,
-        ice_servers: vec![],
-        ice_transport_policy: Default::default(),
-        host_addresses: None,
-        ice_ports: vec![],
-        ice_aggressive_nomination: false,
-        ice_tcp: Default::default(),
-        ice_lite: false,
-        audio_codecs: vec![],
-        video_codecs: vec![],
-        header_extensions: vec![],
-        rtcp_feedbacks: vec![],
-        features: Features {
-            twcc: true,
-            inbound_rtx: true,
-            outbound_rtx: true,
-            rtcp_reports: true,
-        },
-        dtls_role: None,
-        srtp_profiles: SrtpProfile::ALL.to_vec(),
-        sdp_validation: SdpValidation::W3c,
-        sctp_max_message_size: 262_144,
-        data_buffer_limit: 1 << 26,
+        features: Features::ALL,
         deliver_rtp: true,
-        bandwidth_estimate: false,
-        certificate_pem: None,
+        ..Config::bare()
     }
 }
 
