@@ -361,16 +361,6 @@ fn an_idle_connection_wakes_rarely() {
     );
 }
 
-fn ice_states(world: &World, side: usize) -> Vec<IceConnectionState> {
-    let events = world.peers[side].heard.events.iter();
-    events
-        .filter_map(|event| match event {
-            Event::IceConnectionStateChange(state) => Some(*state),
-            _ => None,
-        })
-        .collect()
-}
-
 #[test]
 fn ice_is_completed_once_neither_side_has_more_candidates() {
     use IceConnectionState::{Checking, Completed, Connected};
@@ -378,9 +368,12 @@ fn ice_is_completed_once_neither_side_has_more_candidates() {
     world.run_for(Duration::from_secs(1));
     // The end of trickled candidates was not told: one may still come.
     for side in 0..2 {
-        assert_eq!(ice_states(&world, side), [Checking, Connected]);
+        assert_eq!(world.peers[side].ice_states(), [Checking, Connected]);
         world.ok(side, Command::AddIceCandidate(None));
-        assert_eq!(ice_states(&world, side), [Checking, Connected, Completed]);
+        assert_eq!(
+            world.peers[side].ice_states(),
+            [Checking, Connected, Completed]
+        );
         assert_eq!(
             world.peers[side].connection_states().last(),
             Some(&ConnectionState::Connected)
@@ -391,16 +384,16 @@ fn ice_is_completed_once_neither_side_has_more_candidates() {
     world.exchange(0, offer);
     world.run_for(Duration::from_secs(1));
     assert_eq!(
-        ice_states(&world, 0),
+        world.peers[0].ice_states(),
         [Checking, Connected, Completed, Connected]
     );
     world.ok(0, Command::AddIceCandidate(None));
-    assert_eq!(ice_states(&world, 0).last(), Some(&Completed));
+    assert_eq!(world.peers[0].ice_states().last(), Some(&Completed));
     // A completed connection loses its peer like any other.
     world.link.loss = 100;
     world.run_for(Duration::from_secs(60));
     assert_eq!(
-        ice_states(&world, 0)[5..],
+        world.peers[0].ice_states()[5..],
         [IceConnectionState::Disconnected, IceConnectionState::Failed]
     );
 }

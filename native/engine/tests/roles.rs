@@ -140,23 +140,13 @@ fn everything_with(offerer: usize, role: DtlsRole, profile: SrtpProfile) {
     );
 }
 
-fn dtls_states(world: &World, side: usize) -> Vec<DtlsState> {
-    let events = world.peers[side].heard.events.iter();
-    events
-        .filter_map(|event| match event {
-            Event::DtlsTransportStateChange(state) => Some(*state),
-            _ => None,
-        })
-        .collect()
-}
-
 #[test]
 fn an_answer_that_turns_the_dtls_role_round_by_mistake_changes_nothing() {
     let (mut world, mine, theirs) = World::with_channel();
     world.add_transceiver(0, 2, Kind::Video);
     world.negotiate(0);
     world.flows(0, 2, 0..10);
-    let before = dtls_states(&world, 0);
+    let before = world.peers[0].dtls_states();
     // Side 1 answered first, and so became the client. Now it is said to be the server.
     let offer = world.create(0, Command::CreateOffer { ice_restart: true });
     world.ok(0, Command::SetLocalDescription(Some(offer.clone())));
@@ -176,7 +166,7 @@ fn an_answer_that_turns_the_dtls_role_round_by_mistake_changes_nothing() {
     );
     world.run_for(Duration::from_secs(1));
     assert_eq!(world.messages_on(1, &theirs).len(), 1);
-    assert_eq!(dtls_states(&world, 0), before);
+    assert_eq!(world.peers[0].dtls_states(), before);
 }
 
 #[test]
@@ -184,7 +174,10 @@ fn a_channel_made_after_dtls_has_ended_waits_for_another_association() {
     let (mut world, mine, _) = World::with_channel();
     world.ok(1, Command::Close);
     world.run_for(Duration::from_secs(1));
-    assert_eq!(dtls_states(&world, 0).last(), Some(&DtlsState::Closed));
+    assert_eq!(
+        world.peers[0].dtls_states().last(),
+        Some(&DtlsState::Closed)
+    );
     world.wait_until_closed(0, &mine);
     let late = world.channel(0, "late");
     world.run_for(Duration::from_secs(1));
@@ -215,7 +208,10 @@ fn channels_begin_anew_with_a_side_that_is_replaced() {
         if says_goodbye {
             world.ok(1, Command::Close);
             world.run_for(Duration::from_secs(1));
-            assert_eq!(dtls_states(&world, 0).last(), Some(&DtlsState::Closed));
+            assert_eq!(
+                world.peers[0].dtls_states().last(),
+                Some(&DtlsState::Closed)
+            );
         }
         world.replace(1);
         let offer = world.create(0, Command::CreateOffer { ice_restart: true });

@@ -220,13 +220,10 @@ fn dtmf(sender: SenderId, tones: &str, duration: u32) -> Command {
 }
 
 fn tones(world: &World) -> Vec<String> {
-    let events = world.peers[0].heard.events.iter();
-    events
-        .filter_map(|event| match event {
-            Event::ToneChange(_, tone) => Some(tone.clone()),
-            _ => None,
-        })
-        .collect()
+    world.peers[0].told(|event| match event {
+        Event::ToneChange(_, tone) => Some(tone.clone()),
+        _ => None,
+    })
 }
 
 #[test]

@@ -90,13 +90,7 @@ impl Call {
     }
 
     fn states(&self) -> Vec<DtlsState> {
-        let events = self.world.peers[0].heard.events.iter();
-        events
-            .filter_map(|event| match event {
-                Event::DtlsTransportStateChange(state) => Some(*state),
-                _ => None,
-            })
-            .collect()
+        self.world.peers[0].dtls_states()
     }
 
     /// Datagrams of side 0 whose first byte says so (RFC 7983).

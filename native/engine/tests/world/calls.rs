@@ -159,15 +159,12 @@ impl World {
     }
 
     pub fn channel_states(&self, side: usize, channel: &ChannelInfo) -> Vec<ChannelState> {
-        let states = self.peers[side].heard.events.iter();
-        states
-            .filter_map(|event| match event {
-                Event::DataChannelStateChange(handle, state) if handle.id == channel.handle.id => {
-                    Some(*state)
-                }
-                _ => None,
-            })
-            .collect()
+        self.peers[side].told(|event| match event {
+            Event::DataChannelStateChange(handle, state) if handle.id == channel.handle.id => {
+                Some(*state)
+            }
+            _ => None,
+        })
     }
 
     pub fn wait_until_open(&mut self, side: usize, channel: &ChannelInfo) {
@@ -202,15 +199,12 @@ impl World {
 
     /// The messages that arrived on a channel.
     pub fn messages_on(&self, side: usize, channel: &ChannelInfo) -> Vec<(DataKind, Bytes)> {
-        let events = self.peers[side].heard.events.iter();
-        events
-            .filter_map(|event| match event {
-                Event::Data(handle, kind, data) if handle.id == channel.handle.id => {
-                    Some((*kind, data.clone()))
-                }
-                _ => None,
-            })
-            .collect()
+        self.peers[side].told(|event| match event {
+            Event::Data(handle, kind, data) if handle.id == channel.handle.id => {
+                Some((*kind, data.clone()))
+            }
+            _ => None,
+        })
     }
 
     /// The statistics of what a side sends, a stream each.
@@ -229,13 +223,10 @@ impl World {
 
     /// The RTCP packets that a side was told of, with the track each is about.
     pub fn rtcp(&self, side: usize) -> Vec<(Option<TrackId>, Bytes)> {
-        let events = self.peers[side].heard.events.iter();
-        events
-            .filter_map(|event| match event {
-                Event::Rtcp(packets) => Some(packets.clone()),
-                _ => None,
-            })
-            .flatten()
-            .collect()
+        let compounds = self.peers[side].told(|event| match event {
+            Event::Rtcp(packets) => Some(packets.clone()),
+            _ => None,
+        });
+        compounds.into_iter().flatten().collect()
     }
 }

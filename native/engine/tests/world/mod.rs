@@ -21,8 +21,8 @@ use engine::ids::{RequestId, Rid, TrackId};
 use engine::media::ReceivedRtp;
 use engine::transport::{LocalCandidate, LocalCandidateKind};
 use engine::w3c::{
-    Codec, ConnectionState, DataKind, Direction, IceCandidateInit, Kind, SdpType,
-    SessionDescription, Track,
+    Codec, ConnectionState, DataKind, Direction, DtlsState, IceCandidateInit, IceConnectionState,
+    Kind, SdpType, SessionDescription, Track,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -186,6 +186,16 @@ pub fn config() -> Config {
     }
 }
 
+/// As [`config`], and layers of simulcast can be repaired.
+pub fn repairing() -> Config {
+    let mut config = config();
+    config.header_extensions.push(HeaderExtension {
+        kind: Some(Kind::Video),
+        uri: "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id".to_owned(),
+    });
+    config
+}
+
 pub fn track(id: u64, kind: Kind) -> Track {
     Track {
         id: TrackId(id),
@@ -253,48 +263,51 @@ impl Peer {
         fresh
     }
 
+    /// What `pick` takes of the events.
+    pub fn told<T>(&self, pick: impl FnMut(&Event) -> Option<T>) -> Vec<T> {
+        self.heard.events.iter().filter_map(pick).collect()
+    }
+
     pub fn connection_states(&self) -> Vec<ConnectionState> {
-        self.heard
-            .events
-            .iter()
-            .filter_map(|event| match event {
-                Event::ConnectionStateChange(state) => Some(*state),
-                _ => None,
-            })
-            .collect()
+        self.told(|event| match event {
+            Event::ConnectionStateChange(state) => Some(*state),
+            _ => None,
+        })
+    }
+
+    pub fn ice_states(&self) -> Vec<IceConnectionState> {
+        self.told(|event| match event {
+            Event::IceConnectionStateChange(state) => Some(*state),
+            _ => None,
+        })
+    }
+
+    pub fn dtls_states(&self) -> Vec<DtlsState> {
+        self.told(|event| match event {
+            Event::DtlsTransportStateChange(state) => Some(*state),
+            _ => None,
+        })
     }
 
     pub fn tracks(&self) -> Vec<Track> {
-        self.heard
-            .events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Track(track) => Some(track.clone()),
-                _ => None,
-            })
-            .collect()
+        self.told(|event| match event {
+            Event::Track(track) => Some(track.clone()),
+            _ => None,
+        })
     }
 
     pub fn channels(&self) -> Vec<ChannelInfo> {
-        self.heard
-            .events
-            .iter()
-            .filter_map(|event| match event {
-                Event::DataChannel(channel) => Some(channel.clone()),
-                _ => None,
-            })
-            .collect()
+        self.told(|event| match event {
+            Event::DataChannel(channel) => Some(channel.clone()),
+            _ => None,
+        })
     }
 
     pub fn messages(&self) -> Vec<(DataKind, Bytes)> {
-        self.heard
-            .events
-            .iter()
-            .filter_map(|event| match event {
-                Event::Data(_, kind, payload) => Some((*kind, payload.clone())),
-                _ => None,
-            })
-            .collect()
+        self.told(|event| match event {
+            Event::Data(_, kind, payload) => Some((*kind, payload.clone())),
+            _ => None,
+        })
     }
 }
 
