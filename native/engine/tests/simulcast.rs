@@ -5,12 +5,12 @@ mod world;
 
 use bytes::Bytes;
 use engine::command::{Command, OutgoingRtp};
-use engine::config::{Config, HeaderExtension};
+use engine::config::Config;
 use engine::ids::Rid;
 use engine::w3c::{Direction, Kind};
 use std::collections::BTreeSet;
 use std::time::Duration;
-use world::{Link, RID_URI, World, config, packet, track};
+use world::{Link, RID_URI, World, config, packet, repairing, track};
 
 const LAYERS: [&str; 3] = ["h", "m", "l"];
 
@@ -52,6 +52,28 @@ fn send_layers(world: &mut World, numbers: std::ops::Range<u16>) {
     }
 }
 
+/// Sends `count` packets of each layer, all but the first and the last five over a link that loses
+/// one in ten.
+fn send_layers_over_loss(world: &mut World, count: u16) {
+    send_layers(world, 0..5);
+    world.link = Link {
+        delay: Duration::from_millis(10),
+        loss: 10,
+        reorder: 0,
+        duplicate: 0,
+    };
+    send_layers(world, 5..count - 5);
+    world.link.loss = 0;
+    send_layers(world, count - 5..count);
+    world.run_for(Duration::from_secs(1));
+}
+
+fn assert_one_stream_a_layer(world: &World) {
+    let packets = world.peers[1].heard.packets.iter();
+    let ssrcs: BTreeSet<u32> = packets.map(|packet| packet.ssrc).collect();
+    assert_eq!(ssrcs.len(), LAYERS.len(), "one stream a layer");
+}
+
 /// What arrived of a layer at side 1, by content; checks that it came under the layer's name.
 fn arrived(world: &World, rid: &str) -> Vec<u16> {
     let packets = world.peers[1].heard.packets.iter();
@@ -66,15 +88,6 @@ fn arrived(world: &World, rid: &str) -> Vec<u16> {
             packet.sequence_number
         })
         .collect()
-}
-
-fn with_repaired_rid() -> Config {
-    let mut config = config();
-    config.header_extensions.push(HeaderExtension {
-        kind: Some(Kind::Video),
-        uri: "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id".to_owned(),
-    });
-    config
 }
 
 fn layered(config: &Config) -> World {
@@ -104,24 +117,13 @@ fn every_layer_arrives_on_one_track_under_its_rid() {
     }
     let packets = &world.peers[1].heard.packets;
     assert!(packets.iter().all(|packet| packet.track == tracks[0].id));
-    let ssrcs: BTreeSet<u32> = packets.iter().map(|packet| packet.ssrc).collect();
-    assert_eq!(ssrcs.len(), LAYERS.len(), "one stream a layer");
+    assert_one_stream_a_layer(&world);
 }
 
 #[test]
 fn every_layer_is_repaired_on_its_own() {
-    let mut world = layered(&with_repaired_rid());
-    send_layers(&mut world, 0..5);
-    world.link = Link {
-        delay: Duration::from_millis(10),
-        loss: 10,
-        reorder: 0,
-        duplicate: 0,
-    };
-    send_layers(&mut world, 5..400);
-    world.link.loss = 0;
-    send_layers(&mut world, 400..405);
-    world.run_for(Duration::from_secs(1));
+    let mut world = layered(&repairing());
+    send_layers_over_loss(&mut world, 405);
     for rid in LAYERS {
         let mut got = arrived(&world, rid);
         let count = got.len();
@@ -228,8 +230,8 @@ fn layers_go_on_over_another_exchange_and_an_ice_restart() {
 /// offers to a publisher. Only who has answered an offer of layers offers to receive some, so side
 /// 0 is another program than the one that the SFU knew.
 fn publisher_is_offered_layers(add: impl FnOnce(&mut World)) -> World {
-    let mut world = layered(&with_repaired_rid());
-    world.replace_with(0, with_repaired_rid());
+    let mut world = layered(&repairing());
+    world.replace_with(0, repairing());
     let offer = world.create(1, Command::CreateOffer { ice_restart: true });
     assert!(offer.sdp.contains("a=simulcast:recv h;m;l\r\n"));
     world.ok(1, Command::SetLocalDescription(Some(offer.clone())));
@@ -248,28 +250,12 @@ fn the_layers_that_an_sfu_offers_to_receive_are_sent_and_repaired() {
     let mut world = publisher_is_offered_layers(|world| {
         world.ok(0, Command::AddTrack(track(5, Kind::Video)));
     });
-    send_layers(&mut world, 0..5);
-    world.link = Link {
-        delay: Duration::from_millis(10),
-        loss: 10,
-        reorder: 0,
-        duplicate: 0,
-    };
-    send_layers(&mut world, 5..200);
-    world.link.loss = 0;
-    send_layers(&mut world, 200..205);
-    world.run_for(Duration::from_secs(1));
+    send_layers_over_loss(&mut world, 205);
     for rid in LAYERS {
         let got: BTreeSet<u16> = arrived(&world, rid).into_iter().collect();
         assert!(got.len() >= 203, "{rid}: {} of 205 arrive", got.len());
     }
-    let ssrcs: BTreeSet<u32> = world.peers[1]
-        .heard
-        .packets
-        .iter()
-        .map(|p| p.ssrc)
-        .collect();
-    assert_eq!(ssrcs.len(), LAYERS.len(), "one stream a layer");
+    assert_one_stream_a_layer(&world);
 }
 
 #[test]
