@@ -55,6 +55,17 @@ fn take(queue: &Queue<()>) -> (Poll<Taken>, VecDeque<Submission<()>>) {
     (taken, burst)
 }
 
+/// A queue whose task sleeps, and how often it was woken.
+fn slept_on() -> (Queue<()>, Arc<Wakes>) {
+    let queue = Queue::new();
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut burst = VecDeque::new();
+    let taken = queue.poll_take(&Context::from_waker(&waker), &mut burst);
+    assert_eq!(taken, Poll::Pending);
+    (queue, wakes)
+}
+
 #[test]
 fn a_burst_keeps_its_order_across_kinds() {
     let queue = Queue::new();
@@ -80,14 +91,7 @@ fn a_burst_keeps_its_order_across_kinds() {
 
 #[test]
 fn a_burst_wakes_a_sleeping_task_once() {
-    let queue = Queue::new();
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
-    let mut burst = VecDeque::new();
-    assert_eq!(
-        queue.poll_take(&Context::from_waker(&waker), &mut burst),
-        Poll::Pending
-    );
+    let (queue, wakes) = slept_on();
 
     for id in 0..100 {
         queue.push(request(id)).unwrap();
@@ -141,15 +145,7 @@ fn the_newest_packets_are_dropped_and_counted() {
 
 #[test]
 fn packets_of_one_call_wake_once_and_drop_the_newest() {
-    let queue = Queue::new();
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
-    let mut burst = VecDeque::new();
-    assert!(
-        queue
-            .poll_take(&Context::from_waker(&waker), &mut burst)
-            .is_pending()
-    );
+    let (queue, wakes) = slept_on();
     queue.push_packets([]).unwrap();
     assert_eq!(wakes.0.load(Ordering::SeqCst), 0);
 
@@ -187,14 +183,7 @@ fn a_hundred_thousand_messages_fit_and_no_count_of_them_is_unbounded() {
 
 #[test]
 fn a_closed_queue_takes_nothing_and_wakes_the_task() {
-    let queue = Queue::new();
-    let wakes = Arc::new(Wakes::default());
-    let waker = Waker::from(Arc::clone(&wakes));
-    let mut burst = VecDeque::new();
-    assert_eq!(
-        queue.poll_take(&Context::from_waker(&waker), &mut burst),
-        Poll::Pending
-    );
+    let (queue, wakes) = slept_on();
 
     queue.close();
     queue.close();
