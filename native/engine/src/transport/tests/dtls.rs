@@ -109,22 +109,7 @@ fn a_wrong_fingerprint_fails_the_handshake_in_each_role() {
 fn nothing_is_trusted_while_no_fingerprint_is_known() {
     for role in BOTH_ROLES {
         let mut pair = Pair::new();
-        pair.introduce(role);
-        let mut late = Pair::new();
-        std::mem::swap(&mut pair, &mut late);
-        let mut pair = Pair::new();
-        pair.a.apply(pair.now);
-        let of_a = pair.a.gather(pair.now);
-        let other = if role == DtlsRole::Client {
-            DtlsRole::Server
-        } else {
-            DtlsRole::Client
-        };
-        let of_a_print = pair.a.transport.fingerprint();
-        pair.learn_b(other, vec![of_a_print]);
-        pair.b.apply(pair.now);
-        let of_b = pair.b.gather(pair.now);
-        pair.b.add_remote(pair.now, &of_a);
+        let of_b = pair.offer(role);
         pair.learn_a(role, vec![]);
         pair.a.apply(pair.now);
         pair.a.add_remote(pair.now, &of_b);

@@ -276,25 +276,34 @@ impl Pair {
 
     /// Plans as an offer and its answer make them. B answers, so B's half is complete first.
     pub fn introduce(&mut self, role_of_a: DtlsRole) {
+        let of_b = self.offer(role_of_a);
+        self.pass();
+        self.answer(role_of_a);
+        self.a.add_remote(self.now, &of_b);
+        self.pass();
+    }
+
+    /// B has A's half, its candidate as well. Returns B's candidate.
+    pub fn offer(&mut self, role_of_a: DtlsRole) -> String {
         let other = match role_of_a {
             DtlsRole::Client => DtlsRole::Server,
             DtlsRole::Server => DtlsRole::Client,
         };
-        let (to_a, to_b) = (
-            self.b.transport.fingerprint(),
-            self.a.transport.fingerprint(),
-        );
         self.a.apply(self.now);
         let of_a = self.a.gather(self.now);
-        self.learn_b(other, vec![to_b]);
+        let print = self.a.transport.fingerprint();
+        self.learn_b(other, vec![print]);
         self.b.apply(self.now);
         let of_b = self.b.gather(self.now);
         self.b.add_remote(self.now, &of_a);
-        self.pass();
-        self.learn_a(role_of_a, vec![to_a]);
+        of_b
+    }
+
+    /// A has B's half, without its candidate.
+    pub fn answer(&mut self, role_of_a: DtlsRole) {
+        let print = self.b.transport.fingerprint();
+        self.learn_a(role_of_a, vec![print]);
         self.a.apply(self.now);
-        self.a.add_remote(self.now, &of_b);
-        self.pass();
     }
 
     pub fn learn_a(&mut self, role: DtlsRole, fingerprints: Vec<Fingerprint>) {

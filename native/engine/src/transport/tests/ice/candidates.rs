@@ -298,17 +298,9 @@ fn a_candidate_that_signalling_tells_after_its_check_came_makes_no_second_pair()
     // Before the pair is selected, and after.
     for late in [ms(0), Duration::from_secs(1)] {
         let mut pair = Pair::new();
-        pair.a.apply(pair.now);
-        let of_a = pair.a.gather(pair.now);
-        let print = pair.a.transport.fingerprint();
-        pair.learn_b(DtlsRole::Client, vec![print]);
-        pair.b.apply(pair.now);
-        let of_b = pair.b.gather(pair.now);
-        pair.b.add_remote(pair.now, &of_a);
+        let of_b = pair.offer(DtlsRole::Server);
         pair.run(ms(20));
-        let print = pair.b.transport.fingerprint();
-        pair.learn_a(DtlsRole::Server, vec![print]);
-        pair.a.apply(pair.now);
+        pair.answer(DtlsRole::Server);
         pair.run(late);
         pair.a.add_remote(pair.now, &of_b);
         assert!(pair.run_until(Duration::from_secs(2), Pair::is_connected));

@@ -38,16 +38,7 @@ fn an_idle_connection_is_woken_by_one_timer_in_5_s_for_both_sides() {
 #[test]
 fn a_wrong_password_gets_nowhere() {
     let mut pair = Pair::new();
-    pair.introduce(DtlsRole::Server);
-    let mut pair = Pair::new();
-    pair.b.plan.local = credentials("bbbb");
-    pair.a.apply(pair.now);
-    let of_a = pair.a.gather(pair.now);
-    let print = pair.a.transport.fingerprint();
-    pair.learn_b(DtlsRole::Client, vec![print]);
-    pair.b.apply(pair.now);
-    let of_b = pair.b.gather(pair.now);
-    pair.b.add_remote(pair.now, &of_a);
+    let of_b = pair.offer(DtlsRole::Server);
     let print = pair.b.transport.fingerprint();
     pair.learn_a(DtlsRole::Server, vec![print]);
     pair.a.plan.remote.as_mut().unwrap().pwd = "wrong-0123456789abcdefghijkl".into();
@@ -68,19 +59,11 @@ fn a_wrong_password_gets_nowhere() {
 #[test]
 fn checks_that_come_before_the_answer_are_answered_with_it() {
     let mut pair = Pair::new();
-    pair.a.apply(pair.now);
-    let of_a = pair.a.gather(pair.now);
-    let print = pair.a.transport.fingerprint();
-    pair.learn_b(DtlsRole::Client, vec![print]);
-    pair.b.apply(pair.now);
-    pair.b.gather(pair.now);
-    pair.b.add_remote(pair.now, &of_a);
+    pair.offer(DtlsRole::Server);
     // The answer takes 300 ms, and names no candidate.
     pair.run(ms(300));
     assert_eq!(pair.a.ice(), []);
-    let print = pair.b.transport.fingerprint();
-    pair.learn_a(DtlsRole::Server, vec![print]);
-    pair.a.apply(pair.now);
+    pair.answer(DtlsRole::Server);
     let answered = pair.now;
     assert!(pair.run_until(Duration::from_secs(2), Pair::is_connected));
     assert!(pair.now - answered <= ms(30), "{:?}", pair.now - answered);
