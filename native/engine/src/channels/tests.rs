@@ -211,17 +211,31 @@ impl Pair {
     }
 
     fn send(&mut self, end: usize, handle: &ChannelHandle, kind: DataKind, payload: &[u8]) {
+        self.submit(end, handle, kind, Bytes::copy_from_slice(payload), None);
+    }
+
+    /// Zeros, with an answer under this id once they were taken.
+    fn send_zeros(&mut self, end: usize, handle: &ChannelHandle, size: usize, id: RequestId) {
+        let payload = vec![0; size].into();
+        self.submit(end, handle, DataKind::Binary, payload, Some(id));
+    }
+
+    fn submit(
+        &mut self,
+        end: usize,
+        handle: &ChannelHandle,
+        kind: DataKind,
+        payload: Bytes,
+        notify: Option<RequestId>,
+    ) {
         assert!(handle.account.charge(payload.len() as u64));
-        let payload = Bytes::copy_from_slice(payload);
-        self.ends[end].send(
-            self.now,
-            OutgoingData {
-                channel: handle.id,
-                kind,
-                payload,
-                notify: None,
-            },
-        );
+        let data = OutgoingData {
+            channel: handle.id,
+            kind,
+            payload,
+            notify,
+        };
+        self.ends[end].send(self.now, data);
     }
 
     fn data(&self, end: usize) -> Vec<(ChannelId, DataKind, Bytes)> {

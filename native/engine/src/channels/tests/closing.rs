@@ -148,16 +148,7 @@ fn a_channel_closed_before_the_association_never_opens() {
 fn closing_the_connection_closes_every_channel_at_both_ends_and_answers_who_waits() {
     let (mut pair, [own, _]) = Pair::with_channel(PERFECT, |_| {});
     for number in 0..1_000 {
-        assert!(own.account.charge(16_384));
-        let payload = Bytes::from(vec![0; 16_384]);
-        let notify = Some(RequestId(number));
-        let data = OutgoingData {
-            channel: own.id,
-            kind: DataKind::Binary,
-            payload,
-            notify,
-        };
-        pair.ends[0].send(pair.now, data);
+        pair.send_zeros(0, &own, 16_384, RequestId(number));
     }
     pair.ends[0].transport_ended();
     pair.run(Duration::from_secs(1));

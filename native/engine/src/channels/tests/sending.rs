@@ -47,16 +47,7 @@ fn the_largest_message_arrives_and_a_larger_one_is_refused() {
     assert_eq!(own.account.max_message_size(), largest as u64);
     let message: Vec<u8> = (0..largest).map(|index| index as u8).collect();
     pair.send(0, &own, DataKind::Binary, &message);
-    assert!(own.account.charge(largest as u64 + 1));
-    let notify = Some(RequestId(9));
-    let payload = vec![0; largest + 1].into();
-    let too_large = OutgoingData {
-        channel: own.id,
-        kind: DataKind::Binary,
-        payload,
-        notify,
-    };
-    pair.ends[0].send(pair.now, too_large);
+    pair.send_zeros(0, &own, largest + 1, RequestId(9));
     pair.run(Duration::from_secs(60));
     assert_eq!(pair.data(1)[0].2, message);
     assert_eq!(pair.data(1).len(), 1);
@@ -274,16 +265,7 @@ fn a_synchronous_send_waits_for_the_high_water_mark_only() {
     let (mut pair, [own, _]) = Pair::with_channel(PERFECT, |_| {});
     pair.link.loss = 1_000;
     for number in 0..200 {
-        assert!(own.account.charge(16_384));
-        let payload = Bytes::from(vec![0; 16_384]);
-        let notify = Some(RequestId(number));
-        let data = OutgoingData {
-            channel: own.id,
-            kind: DataKind::Binary,
-            payload,
-            notify,
-        };
-        pair.ends[0].send(pair.now, data);
+        pair.send_zeros(0, &own, 16_384, RequestId(number));
     }
     pair.flush();
     let answered = |pair: &Pair| {
