@@ -1,8 +1,8 @@
 //! Refused m-lines, and m-lines that are used again.
 
 use super::support::*;
-use crate::negotiation::Change;
-use crate::w3c::{Direction, Kind, SdpType, SignalingState};
+use crate::negotiation::{Change, Negotiation};
+use crate::w3c::{Direction, Kind, SdpType, SessionDescription, SignalingState};
 
 #[test]
 fn a_stopped_m_line_is_used_again_with_a_new_mid() {
@@ -121,8 +121,9 @@ fn a_transceiver_stopped_between_offer_and_answer_is_given_back_afterwards() {
     assert!(a.transceivers().is_empty() && b.transceivers().is_empty());
 }
 
-#[test]
-fn refused_data_channels_are_not_asked_for_again() {
+/// One that has offered audio and data channels, one that has the offer, and an answer without the
+/// channels.
+fn data_refused() -> (Negotiation, Negotiation, SessionDescription) {
     let (mut a, mut b) = (peer(), peer());
     a.want_data_channels();
     a.add_track(track(1, Kind::Audio)).unwrap();
@@ -134,6 +135,12 @@ fn refused_data_channels_are_not_asked_for_again() {
         .sdp
         .replace("m=application 9", "m=application 0")
         .replace("BUNDLE 0 1", "BUNDLE 0");
+    (a, b, answer)
+}
+
+#[test]
+fn refused_data_channels_are_not_asked_for_again() {
+    let (mut a, _b, answer) = data_refused();
     a.set_remote(answer).unwrap();
     assert_eq!(a.data_plan(), None);
     assert!(!a.negotiation_needed());
@@ -141,18 +148,8 @@ fn refused_data_channels_are_not_asked_for_again() {
 
 #[test]
 fn a_channel_made_after_a_refusal_asks_for_the_m_line_again_which_is_used_anew() {
-    let (mut a, mut b) = (peer(), peer());
-    a.want_data_channels();
-    a.add_track(track(1, Kind::Audio)).unwrap();
-    a.set_local(None).unwrap();
-    b.set_remote(a.pending_local_description().unwrap())
-        .unwrap();
-    let mut answer = b.create_answer().unwrap();
+    let (mut a, mut b, answer) = data_refused();
     b.set_local(None).unwrap();
-    answer.sdp = answer
-        .sdp
-        .replace("m=application 9", "m=application 0")
-        .replace("BUNDLE 0 1", "BUNDLE 0");
     let provisional = description(SdpType::Pranswer, &answer.sdp);
     a.set_remote(provisional).unwrap();
     assert!(!a.take_data_refused(), "the last word is not spoken");
