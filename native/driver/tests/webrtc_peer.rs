@@ -442,7 +442,7 @@ fn media_and_data_go_on_over_an_ice_restart_of_either_side() {
             match restarter {
                 Offerer::We => {
                     let before = ufrag(&pair.ours.local_description());
-                    let offer = pair.ours.restart();
+                    let offer = pair.ours.restart_offer();
                     assert_ne!(ufrag(&offer), before, "new credentials");
                     let answer = pair.theirs.answer_restart(offer);
                     pair.ours.accept(answer);

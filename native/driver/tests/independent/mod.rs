@@ -1,6 +1,8 @@
 //! `webrtc`'s own `PeerConnection`, driven from a test's thread: an independent negotiation,
 //! driver and media path, on the same protocol crates as ours.
 
+use crate::support::PATIENCE;
+use crate::support::inbox::Inbox;
 use bytes::{Bytes, BytesMut};
 use engine::w3c::{DataKind, Kind, SdpType, SessionDescription};
 use rtc::peer_connection::configuration::setting_engine::{
@@ -12,11 +14,9 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
 };
-use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Sender, channel};
 use tokio::runtime::{Builder, Runtime};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::media_stream::MediaStreamTrack;
@@ -28,9 +28,6 @@ use webrtc::peer_connection::{
     RTCIceCandidateInit, RTCIceConnectionState, RTCIceGatheringState, RTCPeerConnectionState,
     Registry, SrtpProtectionProfile, register_default_interceptors,
 };
-
-/// Everything on one machine is there long before.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A packet that reached their application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,9 +154,7 @@ pub struct TheirTrack {
 pub struct Theirs {
     tokio: Runtime,
     connection: Arc<dyn PeerConnection>,
-    told: Receiver<Told>,
-    /// Told while something else was waited for.
-    seen: VecDeque<Told>,
+    told: Inbox<Told>,
     teller: Sender<Told>,
 }
 
@@ -207,8 +202,7 @@ impl Theirs {
         Self {
             tokio,
             connection,
-            told,
-            seen: VecDeque::new(),
+            told: Inbox::new(told),
             teller,
         }
     }
@@ -221,26 +215,10 @@ impl Theirs {
     }
 
     /// The first thing told, already or in time, that `pick` takes; the others stay.
-    pub fn wait_for<T>(&mut self, what: &str, mut pick: impl FnMut(&Told) -> Option<T>) -> T {
-        let found = self
-            .seen
-            .iter()
-            .enumerate()
-            .find_map(|(at, told)| Some((at, pick(told)?)));
-        if let Some((at, found)) = found {
-            self.seen.remove(at);
-            return found;
-        }
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.told.recv_timeout(left) {
-                Ok(told) => match pick(&told) {
-                    Some(found) => return found,
-                    None => self.seen.push_back(told),
-                },
-                Err(error) => panic!("{error}: they wait for {what}"),
-            }
+    pub fn wait_for<T>(&mut self, what: &str, pick: impl FnMut(&Told) -> Option<T>) -> T {
+        match self.told.wait_for(pick) {
+            Ok(found) => found,
+            Err(error) => panic!("{error}: they wait for {what}"),
         }
     }
 
@@ -252,8 +230,7 @@ impl Theirs {
 
     /// Forgets what was told of ICE until now, so that what a restart tells is waited for.
     fn forget_ice(&mut self) {
-        self.seen.extend(self.told.try_iter());
-        self.seen
+        self.told
             .retain(|told| !matches!(told, Told::Gathered | Told::Ice(_)));
     }
 

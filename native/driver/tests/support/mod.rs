@@ -1,6 +1,7 @@
 //! Connections of a real runtime, driven from a test's thread.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod inbox;
 pub mod proxy;
 
 use bytes::Bytes;
@@ -9,17 +10,17 @@ use engine::command::{
     ChannelInfo, ChannelOptions, Command, CommandResult, OutgoingData, OutgoingRtp, Property, Value,
 };
 use engine::config::{Config, Features, HeaderExtension};
-use engine::event::{Event, Sink};
+use engine::event::{Event, IceCandidateError, Sink};
 use engine::ids::{RequestId, Rid, TrackId};
 use engine::media::ReceivedRtp;
 use engine::w3c::{
     Codec, ConnectionState, DataKind, DtlsState, IceCandidateInit, IceGatheringState, Kind,
     SdpType, SessionDescription, Track,
 };
-use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use inbox::Inbox;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Everything on one machine is there long before.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -126,71 +127,71 @@ pub fn config() -> Config {
     }
 }
 
+/// A port that nobody has over UDP.
+pub fn free_udp_port() -> u16 {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+/// A port that nobody has over TCP.
+pub fn free_tcp_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// A connection on a runtime of its own that has something to gather candidates for.
+pub fn gathering(config: Config) -> (Runtime<TestMailbox>, Peer) {
+    let runtime = runtime(1);
+    let mut peer = Peer::open(&runtime, config);
+    peer.add_track(Kind::Audio, 1);
+    (runtime, peer)
+}
+
 /// A connection and what it has told.
 pub struct Peer {
     pub connection: Connection<TestMailbox>,
-    output: Receiver<Output>,
-    /// Told while something else was waited for.
-    seen: VecDeque<Output>,
+    output: Inbox<Output>,
     next_id: u64,
 }
 
 impl Peer {
     pub fn open(runtime: &Runtime<TestMailbox>, config: Config) -> Self {
-        let (mailbox, output) = TestMailbox::new();
-        let connection = runtime.open(config, mailbox).unwrap();
-        Self {
-            connection,
-            output,
-            seen: VecDeque::new(),
-            next_id: 1,
-        }
+        Self::of(|mailbox| runtime.open(config, mailbox).unwrap())
     }
 
     /// On a shared port.
     pub fn open_on(runtime: &Runtime<TestMailbox>, lease: PortLease, config: Config) -> Self {
+        Self::of(|mailbox| runtime.open_on(lease, config, mailbox).unwrap())
+    }
+
+    fn of(open: impl FnOnce(TestMailbox) -> Connection<TestMailbox>) -> Self {
         let (mailbox, output) = TestMailbox::new();
-        let connection = runtime.open_on(lease, config, mailbox).unwrap();
         Self {
-            connection,
-            output,
-            seen: VecDeque::new(),
+            connection: open(mailbox),
+            output: Inbox::new(output),
             next_id: 1,
         }
     }
 
     /// The first output, told already or in time, that `pick` takes; the others stay.
-    pub fn wait_for<T>(&mut self, what: &str, mut pick: impl FnMut(&Output) -> Option<T>) -> T {
-        let found = self
-            .seen
-            .iter()
-            .enumerate()
-            .find_map(|(at, it)| Some((at, pick(it)?)));
-        if let Some((at, found)) = found {
-            self.seen.remove(at);
-            return found;
-        }
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.output.recv_timeout(left) {
-                Ok(output) => match pick(&output) {
-                    Some(found) => return found,
-                    None => self.seen.push_back(output),
-                },
-                Err(error) => panic!("{error} waiting for {what}; told: {:#?}", self.seen),
-            }
+    pub fn wait_for<T>(&mut self, what: &str, pick: impl FnMut(&Output) -> Option<T>) -> T {
+        match self.output.wait_for(pick) {
+            Ok(found) => found,
+            Err(error) => panic!(
+                "{error} waiting for {what}; told: {:#?}",
+                self.output.seen()
+            ),
         }
     }
 
     /// Everything told so far that nobody has waited for.
     pub fn drain(&mut self) -> Vec<Output> {
-        self.seen.drain(..).chain(self.output.try_iter()).collect()
+        self.output.drain()
     }
 
     /// Output that [`Self::drain`] gave and that may still be waited for.
     pub fn put_back(&mut self, output: Output) {
-        self.seen.push_back(output);
+        self.output.put_back(output);
     }
 
     pub fn connection_state(&mut self) -> ConnectionState {
@@ -222,6 +223,13 @@ impl Peer {
     pub fn wait_for_event<T>(&mut self, what: &str, pick: impl Fn(&Event) -> Option<T>) -> T {
         self.wait_for(what, |output| match output {
             Output::Event(event) => pick(event),
+            _ => None,
+        })
+    }
+
+    pub fn candidate_error(&mut self) -> IceCandidateError {
+        self.wait_for_event("a candidate error", |event| match event {
+            Event::IceCandidateError(error) => Some(error.clone()),
             _ => None,
         })
     }
@@ -261,7 +269,7 @@ impl Peer {
         for output in outputs {
             match output {
                 Output::Event(Event::IceCandidate(candidate)) => candidates.push(candidate),
-                other => self.seen.push_back(other),
+                other => self.put_back(other),
             }
         }
         candidates
@@ -313,47 +321,36 @@ impl Peer {
     }
 
     fn offered(&mut self, ice_restart: bool) -> SessionDescription {
-        let offer = self.description(Command::CreateOffer { ice_restart });
-        self.request(Command::SetLocalDescription(Some(offer)))
-            .unwrap();
+        self.set_local(Command::CreateOffer { ice_restart });
         self.wait_until_gathered();
-        self.description(Command::Get(Property::LocalDescription))
+        self.local_description()
     }
 
     /// The answer to an offer with all its candidates.
     pub fn answer(&mut self, offer: SessionDescription) -> SessionDescription {
         self.request(Command::SetRemoteDescription(offer)).unwrap();
-        let answer = self.description(Command::CreateAnswer);
-        self.request(Command::SetLocalDescription(Some(answer)))
-            .unwrap();
+        self.set_local(Command::CreateAnswer);
         self.wait_until_gathered();
-        self.description(Command::Get(Property::LocalDescription))
+        self.local_description()
     }
 
     /// An offer on the transport that is there.
     pub fn reoffer(&mut self) -> SessionDescription {
-        let offer = self.description(Command::CreateOffer { ice_restart: false });
-        self.request(Command::SetLocalDescription(Some(offer)))
-            .unwrap();
-        self.description(Command::Get(Property::LocalDescription))
+        self.set_local(Command::CreateOffer { ice_restart: false });
+        self.local_description()
     }
 
     /// The answer to an offer on the transport that is there.
     pub fn reanswer(&mut self, offer: SessionDescription) -> SessionDescription {
         self.request(Command::SetRemoteDescription(offer)).unwrap();
-        let answer = self.description(Command::CreateAnswer);
-        self.request(Command::SetLocalDescription(Some(answer)))
-            .unwrap();
-        self.description(Command::Get(Property::LocalDescription))
+        self.set_local(Command::CreateAnswer);
+        self.local_description()
     }
 
-    /// An offer that restarts ICE, with all its candidates.
-    pub fn restart(&mut self) -> SessionDescription {
-        let offer = self.description(Command::CreateOffer { ice_restart: true });
-        self.request(Command::SetLocalDescription(Some(offer)))
+    fn set_local(&mut self, make: Command) {
+        let description = self.description(make);
+        self.request(Command::SetLocalDescription(Some(description)))
             .unwrap();
-        self.wait_until_gathered();
-        self.description(Command::Get(Property::LocalDescription))
     }
 
     pub fn local_description(&mut self) -> SessionDescription {
