@@ -4,13 +4,12 @@
 mod support;
 
 use engine::command::Command;
-use engine::event::{Event, IceCandidateError};
 use engine::w3c::{ConnectionState, IceServer, IceTransportPolicy, Kind};
 use rtc_stun::message::{BINDING_SUCCESS, Message};
 use rtc_stun::xoraddr::XorMappedAddress;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Instant;
-use support::{Peer, config, runtime};
+use support::{Peer, config, free_udp_port, gathering, runtime};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -50,20 +49,6 @@ fn server(url: String) -> IceServer {
         urls: vec![url],
         ..Default::default()
     }
-}
-
-fn gathering(config: engine::config::Config) -> (driver::Runtime<support::TestMailbox>, Peer) {
-    let runtime = runtime(1);
-    let mut peer = Peer::open(&runtime, config);
-    peer.add_track(Kind::Audio, 1);
-    (runtime, peer)
-}
-
-fn candidate_error(peer: &mut Peer) -> IceCandidateError {
-    peer.wait_for_event("a candidate error", |event| match event {
-        Event::IceCandidateError(error) => Some(error.clone()),
-        _ => None,
-    })
 }
 
 #[test]
@@ -118,7 +103,7 @@ fn a_silent_server_ends_gathering_with_an_error() {
         sdp.contains("typ host") && !sdp.contains("typ srflx"),
         "{sdp}"
     );
-    let error = candidate_error(&mut peer);
+    let error = peer.candidate_error();
     assert_eq!((error.url, error.error_code), (url, 701));
     assert_eq!(error.address.as_deref(), Some("127.0.0.1"));
 }
@@ -132,7 +117,7 @@ fn a_server_name_that_does_not_exist_is_an_error_and_holds_nothing_up() {
     };
     let (_runtime, mut peer) = gathering(config);
     assert!(peer.offer().sdp.contains("typ host"));
-    let error = candidate_error(&mut peer);
+    let error = peer.candidate_error();
     assert_eq!((error.url, error.error_code), (url, 701));
 }
 
@@ -174,11 +159,7 @@ fn relay_policy_passes_no_address_of_this_machine_on() {
 
 #[test]
 fn ports_come_from_the_range_and_an_exhausted_range_is_an_error() {
-    let port = UdpSocket::bind((LOOPBACK, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = free_udp_port();
     let with_range = engine::config::Config {
         ice_ports: vec![port],
         ..config()
@@ -190,7 +171,7 @@ fn ports_come_from_the_range_and_an_exhausted_range_is_an_error() {
     let mut second = Peer::open(&runtime, with_range.clone());
     second.add_track(Kind::Audio, 1);
     assert!(!second.offer().sdp.contains("a=candidate"));
-    let error = candidate_error(&mut second);
+    let error = second.candidate_error();
     assert!(error.error_text.contains("ice_port_range"), "{error:?}");
 
     first.request(Command::Close).unwrap();

@@ -19,7 +19,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use support::proxy::Proxy;
-use support::{Peer, TestMailbox, config, runtime};
+use support::{Peer, TestMailbox, config, free_tcp_port, runtime};
 
 const ACTIVE: IceTcp = IceTcp {
     active: true,
@@ -198,10 +198,7 @@ fn without_the_option_nothing_listens() {
 
 #[test]
 fn candidates_follow_the_addresses_the_ports_and_the_mapper() {
-    let port = {
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let port = free_tcp_port();
     let loopback = IpAddr::from([127, 0, 0, 1]);
     let public = IpAddr::from([203, 0, 113, 5]);
     let runtime = runtime(1);

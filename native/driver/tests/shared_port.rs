@@ -19,7 +19,7 @@ use rtc_stun::textattrs::TextAttribute;
 use rtc_stun::xoraddr::XorMappedAddress;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Instant;
-use support::{PATIENCE, Peer, TestMailbox, config, connect, runtime};
+use support::{PATIENCE, Peer, TestMailbox, config, connect, free_udp_port, runtime};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -309,9 +309,7 @@ fn an_address_is_not_stolen_with_credentials_of_another_connection() {
 fn an_address_whose_owner_is_gone_serves_the_next_connection() {
     let runtime = runtime(2);
     let held = lease(&runtime);
-    let free = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = free_udp_port();
     let fixed = Config {
         ice_ports: vec![port],
         ..config()
@@ -419,9 +417,7 @@ fn a_connection_that_is_dropped_or_panics_leaves_the_port() {
 fn connections_may_share_different_ports() {
     let runtime = runtime(2);
     let mut first = Pair::connected(&runtime);
-    let free = UdpSocket::bind((LOOPBACK, 0)).unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = free_udp_port();
     let lease = runtime.share_port(Some(port), &[LOOPBACK]).unwrap();
     let mut inside = Peer::open_on(&runtime, lease, config());
     let mut outside = Peer::open(&runtime, config());

@@ -13,7 +13,7 @@ mod support;
 use coturn::Coturn;
 use engine::command::{Command, Value};
 use engine::config::{Config, IceTcp};
-use engine::event::{Event, IceCandidateError};
+use engine::event::Event;
 use engine::w3c::{IceServer, IceTransportPolicy, Kind};
 use rtc_stun::error_code::{ErrorCode, ErrorCodeAttribute};
 use rtc_stun::message::{BINDING_ERROR, BINDING_SUCCESS, Message, Setter};
@@ -23,7 +23,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use support::proxy::Proxy;
-use support::{Output, Peer, TestMailbox, config, runtime};
+use support::{Output, Peer, config, free_tcp_port, gathering, runtime};
 
 const PASSIVE: IceTcp = IceTcp {
     active: false,
@@ -42,20 +42,6 @@ fn listening(urls: &[&str]) -> Config {
         ice_tcp: PASSIVE,
         ..config()
     }
-}
-
-fn gathering(config: Config) -> (driver::Runtime<TestMailbox>, Peer) {
-    let runtime = runtime(1);
-    let mut peer = Peer::open(&runtime, config);
-    peer.add_track(Kind::Audio, 1);
-    (runtime, peer)
-}
-
-fn candidate_error(peer: &mut Peer) -> IceCandidateError {
-    peer.wait_for_event("a candidate error", |event| match event {
-        Event::IceCandidateError(error) => Some(error.clone()),
-        _ => None,
-    })
 }
 
 fn no_candidate_error(peer: &mut Peer) {
@@ -224,7 +210,7 @@ fn a_tls_server_that_does_not_prove_its_name_is_an_error() {
         let (_runtime, mut peer) = gathering(config);
         let sdp = peer.offer().sdp;
         assert_eq!(reflexive(&sdp), NONE);
-        let error = candidate_error(&mut peer);
+        let error = peer.candidate_error();
         assert_eq!((error.url, error.error_code), (url, 701));
         assert!(
             error.error_text.contains("certificate"),
@@ -258,7 +244,7 @@ fn without_passive_candidates_each_url_is_an_error_that_names_the_option() {
         let (_runtime, mut peer) = gathering(config);
         assert!(peer.offer().sdp.contains(" typ host"));
         for url in urls {
-            let error = candidate_error(&mut peer);
+            let error = peer.candidate_error();
             assert_eq!((error.url.as_str(), error.error_code), (url, 701));
             assert!(error.error_text.contains("ice_tcp"), "{error:?}");
         }
@@ -286,15 +272,12 @@ fn a_server_is_not_asked_where_only_relays_may_be_used_or_by_a_lite_side() {
 
 #[test]
 fn a_port_that_nobody_listens_on_is_an_error_with_the_base() {
-    let port = {
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let port = free_tcp_port();
     let url = format!("stun:127.0.0.1:{port}?transport=tcp");
     let (_runtime, mut peer) = gathering(listening(&[&url]));
     let sdp = peer.offer().sdp;
     assert_eq!(reflexive(&sdp), NONE);
-    let error = candidate_error(&mut peer);
+    let error = peer.candidate_error();
     assert_eq!((error.url, error.error_code), (url, 701));
     assert_eq!(error.address.as_deref(), Some("127.0.0.1"));
     assert_eq!(error.port, Some(base(&sdp).port()));
@@ -312,7 +295,7 @@ fn a_silent_server_ends_gathering_with_an_error_and_its_connection() {
     // How long it takes is tested on the virtual clock of `gather/mappings/client/tests.rs`.
     let sdp = peer.offer().sdp;
     assert_eq!(reflexive(&sdp), NONE);
-    let error = candidate_error(&mut peer);
+    let error = peer.candidate_error();
     assert_eq!((error.url, error.error_code), (url, 701));
     end.recv_timeout(support::PATIENCE).unwrap();
 }
@@ -330,7 +313,7 @@ fn a_refusal_is_an_error_with_the_servers_code() {
     });
     let (_runtime, mut peer) = gathering(listening(&[&url]));
     peer.offer();
-    let error = candidate_error(&mut peer);
+    let error = peer.candidate_error();
     assert_eq!((error.url, error.error_code), (url, 420));
     assert_eq!(error.error_text, "not you");
 }
@@ -386,7 +369,7 @@ fn servers_that_are_none_cost_their_connection_and_nothing_else() {
         let (_runtime, mut peer) = gathering(listening(&[&url]));
         let sdp = peer.offer().sdp;
         assert_eq!(reflexive(&sdp), NONE, "{what}");
-        let error = candidate_error(&mut peer);
+        let error = peer.candidate_error();
         assert_eq!((error.url, error.error_code), (url, 701), "{what}");
         end.recv_timeout(support::PATIENCE).expect(what);
     }
@@ -483,10 +466,7 @@ fn a_connection_that_the_server_ends_is_made_again_from_the_same_port() {
 
 #[test]
 fn closing_ends_the_connection_and_the_next_one_on_the_port_asks_the_same_server_at_once() {
-    let port = {
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let port = free_tcp_port();
     let coturn = Coturn::start(&[]);
     let (proxy, url) = coturn_behind_something(&coturn);
     let runtime = runtime(1);
@@ -509,10 +489,7 @@ fn closing_ends_the_connection_and_the_next_one_on_the_port_asks_the_same_server
 
 #[test]
 fn a_port_that_is_connected_from_is_taken_for_everybody_else() {
-    let port = {
-        let free = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        free.local_addr().unwrap().port()
-    };
+    let port = free_tcp_port();
     let coturn = Coturn::start(&[]);
     let (_proxy, url) = coturn_behind_something(&coturn);
     let config = Config {
@@ -526,7 +503,7 @@ fn a_port_that_is_connected_from_is_taken_for_everybody_else() {
     let sdp = second.offer().sdp;
     assert!(!sdp.contains(" tcp "), "{sdp}");
     let texts: Vec<String> = (0..3)
-        .map(|_| candidate_error(&mut second).error_text)
+        .map(|_| second.candidate_error().error_text)
         .collect();
     let taken = texts.iter().filter(|it| it.contains("ice_port_range"));
     assert_eq!(taken.count(), 2, "over UDP and TCP: {texts:?}");

@@ -6,10 +6,10 @@ mod support;
 
 use coturn::{Coturn, PASSWORD, USER};
 use engine::config::Config;
-use engine::event::{Event, IceCandidateError};
+use engine::event::Event;
 use engine::w3c::{ConnectionState, DataKind, IceServer, IceTransportPolicy, Kind};
 use std::time::{Duration, Instant};
-use support::{Peer, config, runtime};
+use support::{Peer, config, gathering, runtime};
 
 fn server(url: String, credential: &str) -> IceServer {
     IceServer {
@@ -25,13 +25,6 @@ fn relay_only(servers: Vec<IceServer>) -> Config {
         ice_transport_policy: IceTransportPolicy::Relay,
         ..config()
     }
-}
-
-fn candidate_error(peer: &mut Peer) -> IceCandidateError {
-    peer.wait_for_event("a candidate error", |event| match event {
-        Event::IceCandidateError(error) => Some(error.clone()),
-        _ => None,
-    })
 }
 
 /// Two that only have relayed candidates send messages and media through the server, both ways.
@@ -103,11 +96,9 @@ fn messages_flow_over_a_relay_reached_over_tls() {
 fn a_tls_server_that_no_known_authority_vouches_for_is_an_error() {
     let coturn = Coturn::start(&[]);
     let url = format!("turns:localhost:{}", coturn.tls_port);
-    let runtime = runtime(1);
-    let mut peer = Peer::open(&runtime, relay_only(vec![server(url.clone(), PASSWORD)]));
-    peer.add_track(Kind::Audio, 1);
+    let (_runtime, mut peer) = gathering(relay_only(vec![server(url.clone(), PASSWORD)]));
     assert!(!peer.offer().sdp.contains("a=candidate"));
-    let error = candidate_error(&mut peer);
+    let error = peer.candidate_error();
     assert_eq!((error.url, error.error_code), (url, 701));
     assert!(
         error.error_text.contains("certificate"),
@@ -126,11 +117,9 @@ fn a_tls_server_with_a_certificate_for_another_name_is_an_error() {
             PASSWORD,
         )])
     };
-    let runtime = runtime(1);
-    let mut peer = Peer::open(&runtime, trusting);
-    peer.add_track(Kind::Audio, 1);
+    let (_runtime, mut peer) = gathering(trusting);
     assert!(!peer.offer().sdp.contains("a=candidate"));
-    let text = candidate_error(&mut peer).error_text;
+    let text = peer.candidate_error().error_text;
     assert!(text.contains("certificate"), "{text}");
 }
 
@@ -139,12 +128,10 @@ fn a_wrong_credential_is_an_error_with_the_servers_code_and_another_server_is_us
     let coturn = Coturn::start(&[]);
     let url = format!("turn:127.0.0.1:{}", coturn.port);
     let tcp = format!("turn:127.0.0.1:{}?transport=tcp", coturn.port);
-    let runtime = runtime(1);
     let servers = vec![server(url.clone(), "wrong"), server(tcp.clone(), PASSWORD)];
-    let mut peer = Peer::open(&runtime, relay_only(servers));
-    peer.add_track(Kind::Audio, 1);
+    let (_runtime, mut peer) = gathering(relay_only(servers));
     assert!(peer.offer().sdp.contains("typ relay"));
-    let error = candidate_error(&mut peer);
+    let error = peer.candidate_error();
     assert_eq!((error.url, error.error_code), (url, 401));
     let candidates = peer.candidates();
     assert_eq!(candidates.len(), 1);
@@ -159,9 +146,7 @@ fn a_relay_is_used_beside_host_candidates_and_serves_an_ice_restart() {
         ice_servers: vec![server(url, PASSWORD)],
         ..config()
     };
-    let runtime = runtime(1);
-    let mut peer = Peer::open(&runtime, all);
-    peer.add_track(Kind::Audio, 1);
+    let (_runtime, mut peer) = gathering(all);
     let relays = |sdp: &str| -> Vec<String> {
         sdp.lines()
             .filter(|line| line.contains("typ relay"))
@@ -181,15 +166,13 @@ fn a_relay_is_used_beside_host_candidates_and_serves_an_ice_restart() {
 fn a_server_that_has_no_room_is_an_error_and_a_closed_connection_makes_room() {
     let coturn = Coturn::start(&["--user-quota=1"]);
     let url = format!("turn:127.0.0.1:{}", coturn.port);
-    let runtime = runtime(1);
     let relayed = relay_only(vec![server(url, PASSWORD)]);
-    let mut first = Peer::open(&runtime, relayed.clone());
-    first.add_track(Kind::Audio, 1);
+    let (runtime, mut first) = gathering(relayed.clone());
     assert!(first.offer().sdp.contains("typ relay"));
     let mut second = Peer::open(&runtime, relayed.clone());
     second.add_track(Kind::Audio, 1);
     assert!(!second.offer().sdp.contains("typ relay"));
-    assert_eq!(candidate_error(&mut second).error_code, 486);
+    assert_eq!(second.candidate_error().error_code, 486);
 
     first.request(engine::command::Command::Close).unwrap();
     // The server gives the place back when it has tidied up, seconds later.
@@ -250,9 +233,7 @@ fn a_stun_request_to_coturn_is_answered_for_ipv4_and_ipv6() {
             host_addresses: Some(vec![(address.parse().unwrap(), None)]),
             ..config()
         };
-        let runtime = runtime(1);
-        let mut peer = Peer::open(&runtime, here);
-        peer.add_track(Kind::Audio, 1);
+        let (_runtime, mut peer) = gathering(here);
         let start = Instant::now();
         assert!(peer.offer().sdp.contains("typ host"));
         // No NAT: the server sees the host candidate, which is no second one. An unanswered

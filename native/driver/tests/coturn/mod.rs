@@ -1,7 +1,8 @@
 //! A coturn of the test's own, on loopback.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::net::{TcpListener, TcpStream};
+use crate::support::free_tcp_port;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -34,7 +35,7 @@ impl Coturn {
             options,
         ];
         let turnserver = Command::new("turnserver");
-        let server = Self::spawn(turnserver, &both.concat(), free_port(), "DNS:localhost");
+        let server = Self::spawn(turnserver, &both.concat(), free_tcp_port(), "DNS:localhost");
         server.wait_until_ready();
         server
     }
@@ -77,7 +78,7 @@ impl Coturn {
         let directory = std::env::temp_dir().join(format!("coturn-{:016x}", rand::random::<u64>()));
         std::fs::create_dir(&directory).unwrap();
         let ca_pem = certificate(&directory, name);
-        let tls_port = free_port();
+        let tls_port = free_tcp_port();
         let process = command
             .args(["-n", "--no-cli", "--lt-cred-mech", "--fingerprint"])
             .args(["--realm", "example.org"])
@@ -125,11 +126,6 @@ impl Drop for Coturn {
         self.process.wait().unwrap();
         std::fs::remove_dir_all(&self.directory).unwrap();
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 /// A certificate for `name` with its own authority, whose PEM is returned.
