@@ -2,6 +2,7 @@ defmodule ExWebRTC.WHIPTest do
   use ExUnit.Case, async: true
 
   import ExWebRTC.HTTPClient, only: [request: 3, request: 5]
+  import ExWebRTC.Peers, only: [eventually: 1]
 
   alias ExWebRTC.{Demo, FakePeerConnection}
   alias ExWebRTC.RTCP.PLI
@@ -382,13 +383,5 @@ defmodule ExWebRTC.WHIPTest do
       ssrc: 1,
       payload: <<0x10, 0>>
     }
-  end
-
-  defp eventually(condition, tries \\ 200) do
-    cond do
-      condition.() -> :ok
-      tries == 0 -> flunk("it did not come to this")
-      true -> Process.sleep(10) && eventually(condition, tries - 1)
-    end
   end
 end

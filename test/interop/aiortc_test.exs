@@ -2,6 +2,7 @@ defmodule ExWebRTC.Interop.AiortcTest do
   use ExUnit.Case, async: false
 
   import ExWebRTC.Interop
+  import ExWebRTC.Peers, only: [eventually: 2]
 
   alias ExWebRTC.{Demo, PeerConnection, SessionDescription}
 

@@ -2,6 +2,7 @@ defmodule ExWebRTC.Interop.ChromiumTest do
   use ExUnit.Case, async: false
 
   import ExWebRTC.Interop
+  import ExWebRTC.Peers, only: [eventually: 1, eventually: 2]
 
   alias ExWebRTC.{Demo, Native, PeerConnection}
   alias ExWebRTC.Interop.Browser

@@ -2,7 +2,8 @@ defmodule ExWebRTC.Interop.ExamplesTest do
   # Every script of `examples/`, with Chromium.
   use ExUnit.Case, async: false
 
-  import ExWebRTC.Interop, only: [chromium: 3, eventually: 1]
+  import ExWebRTC.Interop, only: [chromium: 3]
+  import ExWebRTC.Peers, only: [eventually: 1]
 
   alias ExWebRTC.{Example, FFmpeg}
   alias ExWebRTC.Interop.Browser

@@ -3,7 +3,7 @@ defmodule ExWebRTC.Interop.IdentityTest do
   # our own: native/engine/tests/identity.rs.
   use ExUnit.Case, async: false
 
-  import ExWebRTC.Interop
+  import ExWebRTC.Peers, only: [eventually: 2]
 
   alias ExWebRTC.{MediaStreamTrack, PeerConnection}
   alias ExWebRTC.Interop.{Browser, Peer}

@@ -3,6 +3,7 @@ defmodule ExWebRTC.Interop.StatisticsTest do
   use ExUnit.Case, async: false
 
   import ExWebRTC.Interop
+  import ExWebRTC.Peers, only: [eventually: 1, eventually: 2]
 
   alias ExWebRTC.{Comparison, Mirror, PeerConnection}
   alias ExWebRTC.Interop.{Browser, Peer}

@@ -2,7 +2,7 @@ defmodule ExWebRTC.Interop.TCPTest do
   # Chromium connects to our port: ICE over TCP (RFC 6544), where it is the active side.
   use ExUnit.Case, async: false
 
-  import ExWebRTC.Interop, only: [eventually: 1]
+  import ExWebRTC.Peers, only: [eventually: 1]
 
   alias ExWebRTC.{NetworkNamespace, PeerConnection}
   alias ExWebRTC.Interop.{Browser, Call, Peer}

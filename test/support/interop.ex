@@ -71,13 +71,4 @@ defmodule ExWebRTC.Interop do
   end
 
   defp text(log), do: log |> Enum.reverse() |> Enum.join("\n")
-
-  @doc "Waits until the condition holds."
-  def eventually(condition, tries \\ 300) do
-    cond do
-      condition.() -> :ok
-      tries == 0 -> flunk("it did not come to this")
-      true -> Process.sleep(10) && eventually(condition, tries - 1)
-    end
-  end
 end

@@ -4,7 +4,7 @@ defmodule ExWebRTC.Interop.Call do
   # implementation (`ExWebRTC.Interop.Peer`), with a data channel.
 
   import ExUnit.Assertions
-  import ExWebRTC.Interop, only: [eventually: 1, eventually: 2]
+  import ExWebRTC.Peers, only: [eventually: 1, eventually: 2]
 
   alias ExWebRTC.{Mirror, PeerConnection}
   alias ExWebRTC.Interop.Peer
