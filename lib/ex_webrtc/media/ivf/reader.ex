@@ -3,6 +3,7 @@ defmodule ExWebRTC.Media.IVF.Reader do
   Reads an IVF file frame by frame. The file is closed when the process that opened it ends.
   """
 
+  alias ExWebRTC.Media.FileBytes
   alias ExWebRTC.Media.IVF.{Frame, Header}
 
   # Far above any encoded frame: what a broken file announces shall not take the memory.
@@ -40,19 +41,13 @@ defmodule ExWebRTC.Media.IVF.Reader do
   def next_frame(%__MODULE__{file: file}) do
     with {:ok, <<size::little-32, timestamp::little-64>>} when size <= @max_frame_size <-
            :file.read(file, 12),
-         {:ok, data} when byte_size(data) == size <- read(file, size) do
+         {:ok, data} <- FileBytes.take(file, size) do
       {:ok, %Frame{timestamp: timestamp, data: data}}
     else
       :eof -> :eof
       {:error, reason} -> {:error, reason}
       _cut_off -> {:error, :invalid_file}
     end
-  end
-
-  defp read(_file, 0), do: {:ok, ""}
-
-  defp read(file, size) do
-    with :eof <- :file.read(file, size), do: {:ok, ""}
   end
 
   @doc "Closes the file."

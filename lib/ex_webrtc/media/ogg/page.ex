@@ -4,6 +4,8 @@ defmodule ExWebRTC.Media.Ogg.Page do
 
   import Bitwise
 
+  alias ExWebRTC.Media.FileBytes
+
   @typedoc """
   `packets` are those that end in this page, `rest` is the beginning of one that does not; with
   `continued?` the first continues the `rest` of the page before. `granule` is the position at the end of the last packet.
@@ -66,21 +68,15 @@ defmodule ExWebRTC.Media.Ogg.Page do
   @spec read(File.io_device()) :: {:ok, t()} | :eof | {:error, term()}
   def read(file) do
     with {:ok, <<"OggS", 0, _::binary-size(21), count>> = header} <- :file.read(file, 27),
-         {:ok, lacing} when byte_size(lacing) == count <- read(file, count),
+         {:ok, lacing} <- FileBytes.take(file, count),
          size = Enum.sum(:binary.bin_to_list(lacing)),
-         {:ok, data} when byte_size(data) == size <- read(file, size) do
+         {:ok, data} <- FileBytes.take(file, size) do
       decode(header, lacing, data)
     else
       :eof -> :eof
       {:error, reason} -> {:error, reason}
       _invalid -> {:error, :invalid_file}
     end
-  end
-
-  defp read(_file, 0), do: {:ok, ""}
-
-  defp read(file, size) do
-    with :eof <- :file.read(file, size), do: {:ok, ""}
   end
 
   defp decode(header, lacing, data) do

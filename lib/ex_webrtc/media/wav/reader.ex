@@ -3,6 +3,7 @@ defmodule ExWebRTC.Media.WAV.Reader do
   Reads the samples of a WAV file. The file is closed when the process that opened it ends.
   """
 
+  alias ExWebRTC.Media.FileBytes
   alias ExWebRTC.Media.WAV.Header
 
   # Chunks before the data, such as the format and lists of texts.
@@ -42,7 +43,7 @@ defmodule ExWebRTC.Media.WAV.Reader do
   defp chunks(file, header, left) do
     case :file.read(file, 8) do
       {:ok, <<"fmt ", size::little-32>>} when size <= @max_format_size ->
-        with {:ok, data} when byte_size(data) == size <- :file.read(file, size),
+        with {:ok, data} <- FileBytes.take(file, size),
              {:ok, header} <- Header.decode_format(data),
              do: chunks(file, header, left - 1)
 

@@ -12,7 +12,7 @@ defmodule ExWebRTC.Media.WebM.Reader do
   or kinds, and those that are compressed, are passed over.
   """
 
-  alias ExWebRTC.Media.Opus
+  alias ExWebRTC.Media.{FileBytes, Opus}
   alias ExWebRTC.Media.WebM.{Block, EBML, Frame, Track, TrackEntry}
 
   # Far above any encoded frame: what a broken file announces shall not take the memory.
@@ -48,7 +48,7 @@ defmodule ExWebRTC.Media.WebM.Reader do
   def open(path) do
     with {:ok, file} <- :file.open(path, [:read, :raw, :binary, :read_ahead]) do
       with {:ok, @ebml, size} when size <= @max_header_size <- header(file),
-           {:ok, _ebml} <- content(file, size),
+           {:ok, _ebml} <- FileBytes.take(file, size),
            {:ok, @segment, _size} <- header(file),
            {:ok, reader} <- describe(%__MODULE__{file: file}) do
         {:ok, Map.new(reader.entries, fn {number, entry} -> {number, entry.track} end), reader}
@@ -71,14 +71,14 @@ defmodule ExWebRTC.Media.WebM.Reader do
   end
 
   defp part(reader, @info, size) when size <= @max_tracks_size do
-    with {:ok, data} <- content(reader.file, size), {:ok, info} <- EBML.elements(data) do
+    with {:ok, data} <- FileBytes.take(reader.file, size), {:ok, info} <- EBML.elements(data) do
       # TimestampScale: nanoseconds, a million by default.
       {:ok, %{reader | scale: EBML.number(Map.new(info), 0x2AD7B1, 1_000_000) / 1_000_000}}
     end
   end
 
   defp part(reader, @tracks, size) when size <= @max_tracks_size do
-    with {:ok, data} <- content(reader.file, size), {:ok, list} <- EBML.elements(data) do
+    with {:ok, data} <- FileBytes.take(reader.file, size), {:ok, list} <- EBML.elements(data) do
       entries =
         for {0xAE, entry} <- list, {:ok, entry} <- [TrackEntry.decode(entry)], into: %{} do
           {entry.number, entry}
@@ -114,18 +114,18 @@ defmodule ExWebRTC.Media.WebM.Reader do
   defp take(reader, @cluster, _size), do: {:ok, reader}
 
   defp take(reader, @cluster_time, size) when size <= @max_number_size do
-    with {:ok, data} <- content(reader.file, size),
+    with {:ok, data} <- FileBytes.take(reader.file, size),
          do: {:ok, %{reader | time: :binary.decode_unsigned(data)}}
   end
 
   defp take(reader, @simple_block, size) when size <= @max_block_size do
-    with {:ok, data} <- content(reader.file, size),
+    with {:ok, data} <- FileBytes.take(reader.file, size),
          {:ok, block} <- Block.decode(data),
          do: frames(reader, block, block.keyframe?)
   end
 
   defp take(reader, @block_group, size) when size <= @max_block_size do
-    with {:ok, data} <- content(reader.file, size),
+    with {:ok, data} <- FileBytes.take(reader.file, size),
          {:ok, list} <- EBML.elements(data),
          # With a ReferenceBlock it is no keyframe.
          %{0xA1 => data} = elements <- Map.new(list),
@@ -195,16 +195,7 @@ defmodule ExWebRTC.Media.WebM.Reader do
   defp vint(file, first) do
     case EBML.width(first) - 1 do
       0 -> {:ok, <<first>>}
-      more -> with {:ok, rest} <- content(file, more), do: {:ok, <<first, rest::binary>>}
-    end
-  end
-
-  defp content(_file, 0), do: {:ok, ""}
-
-  defp content(file, size) do
-    case :file.read(file, size) do
-      {:ok, data} when byte_size(data) == size -> {:ok, data}
-      _cut_off -> :error
+      more -> with {:ok, rest} <- FileBytes.take(file, more), do: {:ok, <<first, rest::binary>>}
     end
   end
 end
