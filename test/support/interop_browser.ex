@@ -1,6 +1,7 @@
 defmodule ExWebRTC.Interop.Browser do
   @moduledoc false
-  # One Chromium for all tests of a module: `test/interop/browser/driver.mjs` behind a port.
+  # One Chromium for all tests of a module: `test/interop/browser/driver.mjs` behind a port. A test of
+  # two that are not in the same network gives the other one a name.
 
   use GenServer
 
@@ -13,16 +14,23 @@ defmodule ExWebRTC.Interop.Browser do
   # Above the driver's own deadline, which has more to tell.
   @timeout 100_000
 
-  @doc "Starts the browser; `within: [command]` runs it inside of another program, such as `ip netns exec`."
+  @doc """
+  Starts the browser; `within: [command]` runs it inside of another program, such as `ip netns exec`.
+  Another `:name` than the module's is for a second one.
+  """
   def start_link(options),
-    do: GenServer.start_link(__MODULE__, options[:within] || [], name: __MODULE__)
+    do: GenServer.start_link(__MODULE__, options[:within] || [], name: name(options))
+
+  def child_spec(options), do: Map.put(super(options), :id, name(options))
+
+  defp name(options), do: options[:name] || __MODULE__
 
   @doc """
   Runs a scenario of `test/interop/browser/scenarios.mjs`, or a step of `peer.js`: what it saw, or
   what went wrong.
   """
-  @spec run(map()) :: {:ok, map()} | {:error, String.t()}
-  def run(request), do: GenServer.call(__MODULE__, {:run, request}, @timeout)
+  @spec run(atom(), map()) :: {:ok, term()} | {:error, String.t()}
+  def run(name \\ __MODULE__, request), do: GenServer.call(name, {:run, request}, @timeout)
 
   @impl true
   def init(within) do

@@ -12,18 +12,22 @@ defmodule ExWebRTC.Interop.Peer do
   @enforce_keys [:kind, :at]
   defstruct [:kind, :at]
 
-  @typedoc "A page's number, or the port of a Python process."
-  @type t :: %__MODULE__{kind: :chromium | :aiortc, at: pos_integer() | port()}
+  @typedoc "A browser and a page's number in it, or the port of a Python process."
+  @type t :: %__MODULE__{kind: :chromium | :aiortc, at: {atom(), pos_integer()} | port()}
 
-  @doc "Opens one, with an `RTCConfiguration` under `:configuration`; it goes with the test. Chromium needs a running `ExWebRTC.Interop.Browser`."
+  @doc """
+  Opens one, with an `RTCConfiguration` under `:configuration`; it goes with the test. Chromium needs
+  a running `ExWebRTC.Interop.Browser`; `:browser` is the name of another than the usual one.
+  """
   @spec open(:chromium | :aiortc, map()) :: t()
   def open(kind, options \\ %{})
 
   def open(:chromium, options) do
-    {:ok, page} = Browser.run(%{open: true})
-    peer = %__MODULE__{kind: :chromium, at: page}
+    {browser, options} = Map.pop(options, :browser, Browser)
+    {:ok, page} = Browser.run(browser, %{open: true})
+    peer = %__MODULE__{kind: :chromium, at: {browser, page}}
     true = step(peer, :open, options)
-    ExUnit.Callbacks.on_exit(fn -> close_page(page) end)
+    ExUnit.Callbacks.on_exit(fn -> close_page(browser, page) end)
     peer
   end
 
@@ -37,8 +41,8 @@ defmodule ExWebRTC.Interop.Peer do
   end
 
   # The browser ends before or after the test's other callbacks.
-  defp close_page(page) do
-    Browser.run(%{close: page})
+  defp close_page(browser, page) do
+    Browser.run(browser, %{close: page})
   catch
     :exit, _gone -> :ok
   end
@@ -54,8 +58,8 @@ defmodule ExWebRTC.Interop.Peer do
 
   @doc "Runs a step that the peer may refuse."
   @spec try_step(t(), atom(), map()) :: {:ok, term()} | {:error, String.t()}
-  def try_step(%__MODULE__{kind: :chromium} = peer, step, options),
-    do: Browser.run(%{page: peer.at, step: step, options: options})
+  def try_step(%__MODULE__{kind: :chromium, at: {browser, page}}, step, options),
+    do: Browser.run(browser, %{page: page, step: step, options: options})
 
   def try_step(%__MODULE__{kind: :aiortc} = peer, step, options) do
     Port.command(peer.at, [JSON.encode(%{step: step, options: options}), "\n"])

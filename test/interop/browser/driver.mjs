@@ -53,7 +53,8 @@ async function run({ scenario, base, options }) {
   }
 }
 
-const peer = readFileSync(new URL("./peer.js", import.meta.url), "utf8");
+const read = name => readFileSync(new URL(name, import.meta.url), "utf8");
+const peer = read("./shown.js") + read("./peer.js");
 const pages = new Map();
 let opened = 0;
 

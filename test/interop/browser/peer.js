@@ -4,6 +4,12 @@
 // Entries of a report as a test reads them.
 const plain = report => [...report.values()].map(entry => ({ ...entry }));
 
+// Of the noise: the part of the picture that is made of it, pixels of one colour each way, frames a
+// second. At 1280 by 720 each layer then takes what it may, and leaves no frame out.
+const SHARE = 1 / 16;
+const GRAIN = 8;
+const FRAMES = 30;
+
 window.peer = {
   async open({ configuration = {} } = {}) {
     Object.assign(this, { states: [], channels: [], heard: [] });
@@ -38,9 +44,10 @@ window.peer = {
   },
 
   // Sends the fake camera or microphone; `encodings` are those of simulcast.
-  async add({ kind, codec, encodings, width = 640, height = 480, direction = "sendrecv" }) {
+  // `noise` is sent in the place of the fake camera's picture, which may need fewer bits than it has.
+  async add({ kind, codec, encodings, noise = false, width = 640, height = 480, direction = "sendrecv" }) {
     const constraints = kind === "audio" ? { audio: true } : { video: { width: { exact: width }, height: { exact: height } } };
-    const stream = await navigator.mediaDevices.getUserMedia(constraints);
+    const stream = noise ? this.noise({ width, height }) : await navigator.mediaDevices.getUserMedia(constraints);
     const [track] = stream.getTracks();
     const free = this.pc.getTransceivers().find(one => one.receiver.track.kind === kind && !one.sender.track && one.mid && !one.stopped);
     let transceiver = free;
@@ -53,6 +60,22 @@ window.peer = {
     if (kind === "video") track.contentHint = "motion";
     if (codec) this.prefer(transceiver, kind, codec);
     return true;
+  },
+
+  noise({ width, height }) {
+    const canvas = Object.assign(document.createElement("canvas"), { width, height });
+    const context = canvas.getContext("2d");
+    context.fillRect(0, 0, width, height);
+    const grains = new ImageData(width / GRAIN, Math.ceil(height * SHARE / GRAIN));
+    const grain = Object.assign(document.createElement("canvas"), { width: grains.width, height: grains.height });
+    const colours = new Uint32Array(grains.data.buffer);
+    const draw = () => {
+      for (let at = 0; at < colours.length; at++) colours[at] = 0xff000000 | Math.random() * 0x1000000;
+      grain.getContext("2d").putImageData(grains, 0, 0);
+      context.drawImage(grain, 0, 0, width, grain.height * GRAIN);
+    };
+    setInterval(draw, 1000 / FRAMES);
+    return canvas.captureStream(FRAMES);
   },
 
   receive({ kind, codec }) {
@@ -160,6 +183,17 @@ window.peer = {
     const { connectionState, iceConnectionState, signalingState } = this.pc;
     const channels = this.channels.map(one => one.readyState);
     return { connection: connectionState, ice: iceConnectionState, signaling: signalingState, states: this.states, channels, heard: this.heard };
+  },
+
+  // What is seen of the first video from here on, or has been seen.
+  watch() {
+    this.shown = new Shown(document.querySelector("video"));
+    return true;
+  },
+
+  seen() {
+    const { longest, width, widths } = this.shown;
+    return { longest, width, widths: [...widths] };
   },
 
   async stats() { return plain(await this.pc.getStats()); },

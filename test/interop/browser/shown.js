@@ -8,6 +8,7 @@ window.Shown = class {
     const note = (now, { width }) => {
       this.times.push(now);
       this.widths.add(width);
+      this.width = width;
       element.requestVideoFrameCallback(note);
     };
     element.requestVideoFrameCallback(note);
