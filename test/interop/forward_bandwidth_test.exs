@@ -117,6 +117,8 @@ defmodule ExWebRTC.Interop.ForwardBandwidthTest do
   # After that time only layers that fit are shown.
   defp await_narrower(viewer) do
     rates(viewer.source, @down_within)
+    seen = seen(viewer)
+    assert seen["longest"] <= @freeze, inspect(seen)
     watch(viewer)
     refute @width in steadily_seen(viewer)["widths"]
   end
