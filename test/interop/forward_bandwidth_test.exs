@@ -44,7 +44,9 @@ defmodule ExWebRTC.Interop.ForwardBandwidthTest do
        %{namespace: namespace, source: source, track: track} do
     :ok = NetworkNamespace.limit(namespace, @narrow)
     viewer = view(namespace, source, track)
-    await_narrower(viewer)
+    # Nothing is known of the link at first, and the best layer comes.
+    rates(viewer.source, @down_within)
+    assert_narrower(viewer)
     :ok = NetworkNamespace.limit(namespace, @wide)
     await_best(viewer)
   end
@@ -53,8 +55,12 @@ defmodule ExWebRTC.Interop.ForwardBandwidthTest do
        %{namespace: namespace, source: source, track: track} do
     viewer = view(namespace, source, track)
     await_only_best(viewer, now() + @up_within)
+    watch(viewer)
     :ok = NetworkNamespace.limit(namespace, @narrow)
-    await_narrower(viewer)
+    rates(viewer.source, @down_within)
+    seen = seen(viewer)
+    assert seen["longest"] <= @freeze, inspect(seen)
+    assert_narrower(viewer)
     :ok = NetworkNamespace.limit(namespace, @wide)
     await_best(viewer)
   end
@@ -114,11 +120,8 @@ defmodule ExWebRTC.Interop.ForwardBandwidthTest do
     unless only?, do: await_only_best(viewer, deadline)
   end
 
-  # After that time only layers that fit are shown.
-  defp await_narrower(viewer) do
-    rates(viewer.source, @down_within)
-    seen = seen(viewer)
-    assert seen["longest"] <= @freeze, inspect(seen)
+  # From here on only layers that fit are shown.
+  defp assert_narrower(viewer) do
     watch(viewer)
     refute @width in steadily_seen(viewer)["widths"]
   end

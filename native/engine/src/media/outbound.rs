@@ -289,6 +289,20 @@ impl Outbound {
         })
     }
 
+    /// Nothing that a sender has sent so far is to be sent, or sent again, any more.
+    pub(super) fn forget_sent(&mut self, id: SenderId, bandwidth: &mut Bandwidth) {
+        let at = self.position(id);
+        let sender = at.and_then(|at| self.senders.get_mut(at));
+        let Some(encoding) = sender.and_then(|sender| sender.encodings.first_mut()) else {
+            return;
+        };
+        encoding.history.clear();
+        bandwidth.forget_waiting(encoding.plan.ssrc);
+        if let Some(rtx) = encoding.plan.rtx_ssrc {
+            bandwidth.forget_waiting(rtx);
+        }
+    }
+
     /// Sends a packet that was forwarded to a sender; false if it is not sent.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn forward(

@@ -240,6 +240,44 @@ impl Screen {
     }
 }
 
+/// The SSRC of an encoder that is asked for no keyframe.
+const DEAF: Option<u32> = Some(0);
+
+#[test]
+fn nothing_of_a_layer_that_is_far_too_large_stands_in_the_way_of_one_that_fits() {
+    let (mut room, track, sender) = one_to_one(&["h", "l"]);
+    room.forward(1, (0, track), (1, sender), LayerChoice::Auto)
+        .unwrap();
+    let mut encoders = [Encoder::new(0, Some("h"), 1), Encoder::new(0, Some("l"), 1)];
+    // Two packets a frame: 0.6 Mbit/s and 0.1 Mbit/s.
+    encoders[0].size = 1_100;
+    let mut frames = |room: &mut Room, count: usize, keyframes_of_l: bool| {
+        for _ in 0..count {
+            for encoder in &mut encoders {
+                let ssrc = ssrc_of(room, encoder.rid.unwrap());
+                let hears = keyframes_of_l || encoder.rid == Some("h");
+                encoder.frame(room, if hears { ssrc } else { DEAF });
+            }
+            room.run(Duration::from_millis(33));
+        }
+    };
+    frames(&mut room, 250, true);
+    assert_eq!(layers(&room.seen(1)).last().unwrap(), "h");
+    let remb = remb(&mut room, 250_000);
+    let now = room.worlds[1].now;
+    room.worlds[1].peers[PEER].engine.send_rtcp(now, &remb);
+    room.worlds[1].settle(PEER);
+    // What the source is told of comes with a packet that passes.
+    frames(&mut room, 2, false);
+    let before = room.seen(1).len();
+    frames(&mut room, 10, false);
+    assert_eq!(room.seen(1).len(), before, "nothing until the keyframe");
+    frames(&mut room, 10, true);
+    let seen = room.seen(1);
+    assert_eq!(layers(&seen).last().unwrap(), "l");
+    assert_decodable(&seen);
+}
+
 #[test]
 fn a_viewer_behind_a_megabit_gets_a_layer_that_fits_and_a_better_one_when_there_is_more() {
     let mut watching = repairing();
@@ -276,6 +314,9 @@ fn a_viewer_behind_a_megabit_gets_a_layer_that_fits_and_a_better_one_when_there_
     let fits = screen.run(&mut room, 10.0);
     assert!(!fits.contains(&"h".to_owned()), "{fits:?}");
     assert_eq!(fits.last().map(String::as_str), Some("m"), "{fits:?}");
+    // The better layer has become somewhat larger meanwhile.
+    screen.encoders[2].size += screen.encoders[2].size * 15 / 100;
+    screen.run(&mut room, 2.0);
     room.worlds[1].bottlenecks[MIDDLE] = None;
     let climbed = screen.run(&mut room, 15.0);
     assert_eq!(climbed.last().map(String::as_str), Some("h"), "{climbed:?}");

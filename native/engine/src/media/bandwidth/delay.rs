@@ -30,6 +30,12 @@ const MAX_THRESHOLD: f64 = 600.0;
 const MAX_ADAPTATION: f64 = 15.0;
 /// How long the slope must be too steep (`overuse_time_th`, section 5.4), in microseconds.
 const OVERUSE_TIME: i64 = 10_000;
+/// A queue that grows by so much, in milliseconds, over so many groups in a row is too much at once.
+/// Of frames of video there are thirty a second: the line would need half a second to rise, in which
+/// the queue overflows. A packet that was held up on the way is followed by others that were not, and
+/// what a keyframe or a probe adds to a queue is less.
+const STEEP_RISE: f64 = 100.0;
+const STEEP_GROUPS: u32 = 3;
 /// A jump of the peer's clock, or of ours, in microseconds: everything starts anew.
 const MAX_JUMP: i64 = 3_000_000;
 /// Groups in a row that seem to have arrived before their predecessor: the peer's clock moved.
@@ -53,6 +59,7 @@ struct Group {
     last_sent: i64,
     first_arrival: i64,
     last_arrival: i64,
+    bytes: usize,
 }
 
 /// The filter and the detector.
@@ -63,6 +70,12 @@ pub(super) struct DelayTrend {
     reordered: u32,
     groups: u32,
     accumulated: f64,
+    /// What the last groups, each of them later than the one before it, add up to.
+    rise: f64,
+    rising: u32,
+    /// What they brought, and in which time, in microseconds.
+    rise_bytes: usize,
+    rise_time: i64,
     smoothed: f64,
     first_arrival: i64,
     /// Arrival and smoothed delay, in milliseconds.
@@ -84,6 +97,10 @@ impl DelayTrend {
             reordered: 0,
             groups: 0,
             accumulated: 0.0,
+            rise: 0.0,
+            rising: 0,
+            rise_bytes: 0,
+            rise_time: 0,
             smoothed: 0.0,
             first_arrival: 0,
             window: VecDeque::with_capacity(WINDOW),
@@ -102,10 +119,17 @@ impl DelayTrend {
         self.usage
     }
 
+    /// What a queue that grows fast lets through, in bits per second: nothing that arrives was late
+    /// for any other reason. Known sooner than what arrives on average.
+    pub(super) fn steep(&self) -> Option<f64> {
+        let steep = self.rising >= STEEP_GROUPS && self.rise >= STEEP_RISE;
+        steep.then(|| self.rise_bytes as f64 * 8e6 / self.rise_time.max(1) as f64)
+    }
+
     /// A packet arrived; times in microseconds, each of its own clock.
-    pub(super) fn arrived(&mut self, sent: i64, arrival: i64) {
+    pub(super) fn arrived(&mut self, sent: i64, arrival: i64, size: usize) {
         let Some(group) = &mut self.current else {
-            self.current = Some(Group::new(sent, arrival));
+            self.current = Some(Group::new(sent, arrival, size));
             return;
         };
         if sent < group.first_sent {
@@ -115,9 +139,10 @@ impl DelayTrend {
         if group.takes(sent, arrival) {
             group.last_sent = group.last_sent.max(sent);
             group.last_arrival = group.last_arrival.max(arrival);
+            group.bytes += size;
             return;
         }
-        let complete = std::mem::replace(group, Group::new(sent, arrival));
+        let complete = std::mem::replace(group, Group::new(sent, arrival, size));
         if let Some(previous) = self.previous.replace(complete) {
             self.compare(&previous, &complete);
         }
@@ -142,7 +167,17 @@ impl DelayTrend {
         if self.groups == 1 {
             self.first_arrival = after.last_arrival;
         }
-        self.accumulated += (arrived - sent) as f64 / 1000.0;
+        let later = (arrived - sent) as f64 / 1000.0;
+        if later > 0.0 {
+            self.rise += later;
+            self.rising += 1;
+            self.rise_bytes += after.bytes;
+            self.rise_time += arrived;
+        } else {
+            (self.rise, self.rising) = (0.0, 0);
+            (self.rise_bytes, self.rise_time) = (0, 0);
+        }
+        self.accumulated += later;
         self.smoothed = SMOOTHING * self.smoothed + (1.0 - SMOOTHING) * self.accumulated;
         if self.window.len() == WINDOW {
             self.window.pop_front();
@@ -184,6 +219,9 @@ impl DelayTrend {
                 Usage::Normal
             };
         }
+        if self.steep().is_some() {
+            self.usage = Usage::Over;
+        }
         self.last_slope = slope;
         self.adapt(slope.abs(), arrival);
     }
@@ -203,8 +241,9 @@ impl DelayTrend {
 }
 
 impl Group {
-    fn new(sent: i64, arrival: i64) -> Self {
+    fn new(sent: i64, arrival: i64, bytes: usize) -> Self {
         Self {
+            bytes,
             first_sent: sent,
             last_sent: sent,
             first_arrival: arrival,
@@ -238,4 +277,42 @@ fn fitted_slope(points: &VecDeque<(f64, f64)>) -> Option<f64> {
         denominator += (x - mean_x) * (x - mean_x);
     }
     (denominator > 0.0).then(|| numerator / denominator)
+}
+
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod tests {
+    use super::*;
+
+    /// A packet every 33 ms, each later than it was sent by so many milliseconds.
+    fn told(late: &[i64]) -> Vec<(Usage, Option<f64>)> {
+        let mut trend = DelayTrend::new();
+        let steady = std::iter::repeat_n(&0, 60).chain(late);
+        let each = steady.enumerate().map(|(at, late)| {
+            let sent = at as i64 * 33_000;
+            trend.arrived(sent, sent + late * 1_000, 7_500);
+            (trend.usage(), trend.steep())
+        });
+        each.collect::<Vec<_>>().split_off(60)
+    }
+
+    #[test]
+    fn a_queue_that_grows_by_a_frame_with_each_frame_is_overuse_after_four() {
+        // What a megabit makes of frames of 7,500 bytes.
+        let told = told(&[27, 54, 81, 108, 135]);
+        let over = told.iter().position(|(usage, _)| *usage == Usage::Over);
+        assert_eq!(over, Some(4), "the fifth closes the group of the fourth");
+        let (_, Some(carried)) = told[4] else {
+            panic!("what the path carries");
+        };
+        assert!((0.95e6..1.05e6).contains(&carried), "{carried}");
+    }
+
+    #[test]
+    fn packets_that_are_held_up_together_are_none() {
+        // One stall of 150 ms, and what caught up behind it.
+        let told = told(&[0, 150, 117, 84, 51, 18, 0, 0]);
+        let over = |told: &(Usage, _)| told.0 == Usage::Over;
+        assert!(!told.iter().any(over), "{told:?}");
+    }
 }

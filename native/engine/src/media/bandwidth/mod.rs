@@ -315,6 +315,13 @@ impl Bandwidth {
         }
     }
 
+    /// What still waits of a stream is not to be sent any more.
+    pub(super) fn forget_waiting(&mut self, ssrc: u32) {
+        if let Some(pacing) = &mut self.pacing {
+            pacing.pacer.forget(ssrc);
+        }
+    }
+
     /// What there is to do for the pacer now.
     pub(super) fn turn(&mut self, now: Instant) -> Turn {
         let target = self.target();
@@ -432,7 +439,7 @@ impl Bandwidth {
                 newest = newest.max(Some(packet.sent));
                 estimator.loss.arrived(packet.was_lost);
                 estimator.acknowledged.arrived(arrival, packet.size);
-                estimator.delay.arrived(packet.sent, arrival);
+                estimator.delay.arrived(packet.sent, arrival, packet.size);
                 if packet.probe != 0
                     && let Some(prober) = &mut prober
                 {
@@ -458,11 +465,15 @@ impl Bandwidth {
         if let Some(share) = estimator.loss.take(at) {
             estimator.rate.lost(at, share, acknowledged);
         }
+        let arriving = match (acknowledged, estimator.delay.steep()) {
+            (Some(known), Some(carried)) => Some(known.min(carried)),
+            (known, _) => known,
+        };
         estimator.rate.observe(
             at,
             &Observation {
                 usage: estimator.delay.usage(),
-                acknowledged,
+                acknowledged: arriving,
                 sent,
                 round_trip: round_trip.map_or(DEFAULT_ROUND_TRIP, |time| time.as_micros() as i64),
             },

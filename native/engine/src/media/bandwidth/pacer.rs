@@ -3,7 +3,7 @@
 //!
 //! Overflow: what waits longer than [`MAX_WAIT`] is prevented by sending faster; a packet that
 //! comes when [`MAX_BYTES`] or [`MAX_PACKETS`] wait is dropped and counted (`paced_out_packets` of
-//! `media_drops`).
+//! `media_drops`), and so is what waits of a stream that begins anew with a keyframe.
 
 use crate::media::ReceivedRtp;
 use crate::media::section::ExtensionIds;
@@ -57,6 +57,12 @@ impl WaitingPacket {
             number_at: place(ids.twcc),
             send_time_at: place(ids.abs_send_time),
         }
+    }
+
+    /// RFC 3550 section 5.1.
+    fn ssrc(&self) -> Option<u32> {
+        let bytes = self.bytes.get(8..12)?;
+        bytes.try_into().ok().map(u32::from_be_bytes)
     }
 
     /// Whether it carries a transport-wide number.
@@ -200,6 +206,20 @@ impl Pacer {
             self.media = VecDeque::new();
         }
         Some(packet)
+    }
+
+    /// Drops what waits of a stream.
+    pub(super) fn forget(&mut self, ssrc: u32) {
+        for queue in [&mut self.repairs, &mut self.media] {
+            queue.retain(|packet| {
+                let stays = packet.ssrc() != Some(ssrc);
+                if !stays {
+                    self.bytes = self.bytes.saturating_sub(packet.bytes.len());
+                    self.dropped += 1;
+                }
+                stays
+            });
+        }
     }
 
     fn oldest_wait(&self, now: Instant) -> Duration {

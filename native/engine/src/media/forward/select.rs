@@ -25,6 +25,11 @@ pub(super) fn room_for(rate: u64) -> u64 {
     rate.saturating_mul(UP_MARGIN) / 100
 }
 
+/// Whether a layer is so far over the budget that what is sent of it only fills the queues on the way.
+pub(super) fn is_far_over(rate: u64, budget: u64) -> bool {
+    rate > budget.saturating_mul(FAR_OVER) / 100
+}
+
 /// What is known of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LayerState {
@@ -110,7 +115,7 @@ impl Selector {
         if rate > budget {
             self.fits_since = None;
             let since = *self.over_since.get_or_insert(now);
-            let far = rate > budget.saturating_mul(FAR_OVER) / 100;
+            let far = is_far_over(rate, budget);
             if far || now.saturating_duration_since(since) >= DOWN_AFTER {
                 let lower = rising.iter().filter(|at| rate_of(layers, **at) < rate);
                 let fits = lower

@@ -31,6 +31,9 @@ const ASK_INTERVAL: Duration = Duration::from_millis(300);
 
 /// How often a source is told what its sink's network has for it.
 const BUDGET_INTERVAL: Duration = Duration::from_millis(100);
+/// At once where it has become less than this, in percent of what was told: each packet that does not
+/// fit waits in a queue in front of those that would.
+const BUDGET_FALL: u64 = 85;
 
 /// What is counted of a forward at its sink.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,6 +103,8 @@ pub(in crate::media) struct Sinks {
     slots: BTreeMap<SenderId, Slot>,
     by_id: BTreeMap<ForwardId, SenderId>,
     budgets_at: Option<Instant>,
+    /// The estimate that the budgets were made of.
+    shared: u64,
     outputs: VecDeque<ForwardOutput>,
     ended: VecDeque<(ForwardName, ForwardEnd)>,
 }
@@ -216,9 +221,14 @@ impl Sinks {
             self.outputs
                 .push_back(ForwardOutput::ToSource(id, ToSource::Keyframe));
         }
-        if self.budgets_at.is_none_or(|due| due <= now) {
+        let due = self.budgets_at.is_none_or(|due| due <= now);
+        let available = way.bandwidth.estimate();
+        let fell =
+            available.is_some_and(|bits| bits < self.shared.saturating_mul(BUDGET_FALL) / 100);
+        if due || fell {
             self.budgets_at = Some(now + BUDGET_INTERVAL);
-            if let Some(available) = way.bandwidth.estimate() {
+            if let Some(available) = available {
+                self.shared = available;
                 self.share(now, available);
             }
         }
@@ -512,6 +522,16 @@ impl Feed {
         if self.run != Some(burst.run) {
             if !packet.begins {
                 return false;
+            }
+            // What came before is of little use to the viewer from here on, and would be in the way
+            // where the network does not carry it.
+            let before = self.rate.as_ref().map(|rate| rate.bits_per_second(now));
+            let carried = way.bandwidth.estimate();
+            if before
+                .zip(carried)
+                .is_some_and(|(before, carried)| before > carried)
+            {
+                way.outbound.forget_sent(sender, way.bandwidth);
             }
             let (next_number, last_sent) = way.outbound.place_of(sender);
             line.begin(

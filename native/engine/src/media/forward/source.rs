@@ -137,12 +137,8 @@ impl Sources {
 
     /// How much the sink's network has for a forward.
     pub(in crate::media) fn set_budget(&mut self, id: ForwardId, bits_per_second: u64) {
-        let links = self
-            .track_of(id)
-            .into_iter()
-            .flat_map(|track| &mut track.links);
-        for link in links.filter(|link| link.name.id == id) {
-            link.budget = Some(bits_per_second);
+        if let Some(track) = self.track_of(id) {
+            track.set_budget(id, bits_per_second);
         }
     }
 

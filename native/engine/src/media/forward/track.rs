@@ -2,7 +2,7 @@
 
 use super::burst::{ForwardedRtp, SourceFormat};
 use super::keyframe::PayloadFormat;
-use super::select::{LayerState, Selector, room_for};
+use super::select::{LayerState, Selector, is_far_over, room_for};
 use super::source::Arrived;
 use super::stream::{FRAMES_MEANWHILE, Stream};
 use super::{ForwardName, ForwardOutput, LayerChoice, ToSink};
@@ -17,6 +17,9 @@ const CHOICE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// A sink is told what its forward could use when that changes by one part in so many.
 const WANTED_CHANGE: u64 = 5;
+/// And so much more than that, in percent: the sink looks for no more than it is told, and by the
+/// tolerance what is needed may have grown since.
+const WANTED_MARGIN: u64 = 100 + 100 / WANTED_CHANGE + 5;
 
 /// What is counted of a forward at its source.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,11 +40,14 @@ pub(super) struct Link {
     pub(super) choice: LayerChoice,
     /// The run it gets now.
     pub(super) current: Option<u64>,
+    /// It gets nothing of that run any more: its layer is far over the budget, and what was still
+    /// sent of it would be in the way of the keyframe of another one.
+    held: bool,
     /// The layer it is to get; `None` until something arrives.
     pub(super) target: Option<Option<usize>>,
     /// The first packet of this turn that is its own, in the current run's stream.
     since: usize,
-    pub(super) budget: Option<u64>,
+    budget: Option<u64>,
     /// What the sink was told that this forward could use.
     wanted: Option<u64>,
     selector: Selector,
@@ -55,6 +61,7 @@ impl Link {
             tap,
             choice,
             current: None,
+            held: false,
             target: None,
             since: 0,
             budget: None,
@@ -62,6 +69,16 @@ impl Link {
             selector: Selector::new(),
             counters: SourceCounters::default(),
         }
+    }
+
+    /// Whether it gets the packets of a run.
+    fn gets(&self, run: u64) -> bool {
+        self.current == Some(run) && !self.held
+    }
+
+    /// Whether it is to get a stream and does not yet.
+    fn waits_for(&self, layer: Option<usize>, run: u64) -> bool {
+        self.target == Some(layer) && !self.gets(run)
     }
 
     /// Tells the sink what could be used, when it has changed by enough.
@@ -73,8 +90,25 @@ impl Link {
         };
         if !told {
             self.wanted = wanted;
+            let wanted = wanted.map(|bits| bits.saturating_mul(WANTED_MARGIN) / 100);
             let message = ToSink::Wanted(wanted);
             outputs.push_back(ForwardOutput::ToSink(self.name.id, message));
+        }
+    }
+
+    /// Gives nothing of a layer that is left because it is far over the budget.
+    fn consider_holding(&mut self, streams: &[Stream], layers: &[LayerState]) {
+        let current = streams.iter().find(|stream| self.gets(stream.run));
+        let Some(layer) = current.map(|stream| stream.layer) else {
+            return;
+        };
+        let rate = layer.and_then(|at| layers.get(at)).map(|layer| layer.rate);
+        if let (Some(rate), Some(budget)) = (rate, self.budget)
+            && self.target != Some(layer)
+            && is_far_over(rate, budget)
+        {
+            self.held = true;
+            self.since = 0;
         }
     }
 
@@ -139,6 +173,7 @@ impl Track {
             self.streams.clear();
             for link in &mut self.links {
                 link.current = None;
+                link.held = false;
                 link.target = None;
                 link.since = 0;
                 link.selector = Selector::new();
@@ -181,9 +216,8 @@ impl Track {
         if self.choose_at.is_none_or(|due| due <= now) {
             self.choose(now, outputs);
         }
-        let waits = |link: &Link| link.target == Some(layer) && link.current != Some(run);
-        let waiting = self.links.iter().any(waits);
-        let taken = self.links.iter().any(|link| link.current == Some(run));
+        let waiting = self.links.iter().any(|link| link.waits_for(layer, run));
+        let taken = self.links.iter().any(|link| link.gets(run));
         if !waiting && !taken {
             return;
         }
@@ -242,6 +276,7 @@ impl Track {
             for link in &mut self.links {
                 if link.current == Some(before.run) {
                     link.current = None;
+                    link.held = false;
                 }
             }
         }
@@ -263,13 +298,10 @@ impl Track {
             stream.burst(format, first.chain(overtaken).collect())
         });
         for link in &mut self.links {
-            if link.target != Some(layer) || link.current == Some(run) {
+            if !link.waits_for(layer, run) {
                 continue;
             }
-            let left = self
-                .streams
-                .iter()
-                .find(|stream| link.current == Some(stream.run));
+            let left = self.streams.iter().find(|stream| link.gets(stream.run));
             if let Some(rest) = left.and_then(|left| left.packets.get(link.since..))
                 && let Some(left) = left
                 && !rest.is_empty()
@@ -279,6 +311,7 @@ impl Track {
             }
             link.counters.switches += 1;
             link.current = Some(run);
+            link.held = false;
             link.since = collected;
             if let Some(early) = &early {
                 link.give(early, 0..early.packets.len(), outputs);
@@ -300,7 +333,7 @@ impl Track {
         let count = packets.len();
         let burst = stream.burst(format, packets);
         for link in &mut self.links {
-            if link.current == Some(run) {
+            if link.gets(run) {
                 let since = std::mem::take(&mut link.since);
                 link.give(&burst, since..count, outputs);
             }
@@ -353,10 +386,12 @@ impl Track {
                 let chosen = link.selector.choose(now, &layers, wanted, link.budget);
                 chosen.or(wanted).map(Some)
             };
+            if follows {
+                link.consider_holding(&self.streams, &layers);
+            }
         }
         for stream in &mut self.streams {
-            let waits =
-                |link: &Link| link.target == Some(stream.layer) && link.current != Some(stream.run);
+            let waits = |link: &Link| link.waits_for(stream.layer, stream.run);
             if !self.links.iter().any(waits) {
                 stream.forget_recent();
             } else if stream.ask_at.is_none() {
@@ -369,9 +404,7 @@ impl Track {
     pub(super) fn asks(&mut self, now: Instant, asked: &mut Vec<u32>) {
         for stream in &mut self.streams {
             if stream.ask_at.is_some_and(|due| due <= now) {
-                let waits = |link: &Link| {
-                    link.target == Some(stream.layer) && link.current != Some(stream.run)
-                };
+                let waits = |link: &Link| link.waits_for(stream.layer, stream.run);
                 stream.asks(now, self.links.iter().any(waits));
                 asked.push(stream.ssrc);
             }
@@ -381,6 +414,17 @@ impl Track {
     /// When [`Self::asks`] has something.
     pub(super) fn due(&self) -> Option<Instant> {
         self.streams.iter().filter_map(|stream| stream.ask_at).min()
+    }
+
+    /// A sink's network has this much for a forward. A layer that does not fit is left at once.
+    pub(super) fn set_budget(&mut self, id: ForwardId, bits_per_second: u64) {
+        let Some(link) = self.links.iter_mut().find(|link| link.name.id == id) else {
+            return;
+        };
+        let before = link.budget.replace(bits_per_second);
+        if before.is_none_or(|before| bits_per_second < before) {
+            self.choose_at = None;
+        }
     }
 
     /// A viewer of this forward needs a keyframe of what it gets, or is about to get.

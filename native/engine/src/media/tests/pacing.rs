@@ -166,3 +166,32 @@ fn a_storm_of_requests_is_answered_with_no_more_than_half_of_the_estimate() {
     );
     assert!(repaired > most / 3, "{repaired} bytes");
 }
+
+#[test]
+fn what_a_sender_is_to_forget_leaves_no_more_and_is_counted() {
+    let mut pair = paced();
+    for number in 0..40 {
+        pair.a.send(pair.now, SENT, &large(number));
+    }
+    let video = |packets: &[Vec<u8>]| packets.iter().filter(|it| it.len() > 1000).count() as u64;
+    // Nothing arrives, or it would be asked for again.
+    let mut left = |forgets: TrackId, time: u32| {
+        let media = &mut pair.a.media;
+        let sender = media.outbound.sender_of(forgets).unwrap();
+        media.outbound.forget_sent(sender, &mut media.bandwidth);
+        for _ in 0..time {
+            pair.now += ms(1);
+            pair.a.timers(pair.now);
+        }
+        (video(&pair.a.wire.rtp), pair.a.drops("paced_out_packets"))
+    };
+    let (some, dropped) = left(AUDIO, 20);
+    assert!((2..40).contains(&some), "{some}");
+    assert_eq!(dropped, 0);
+    let (after, dropped) = left(SENT, 500);
+    assert_eq!((after, dropped), (some, 40 - some));
+    pair.a.send(pair.now, SENT, &large(40));
+    pair.now += ms(1);
+    pair.a.timers(pair.now);
+    assert_eq!(video(&pair.a.wire.rtp), some + 1);
+}

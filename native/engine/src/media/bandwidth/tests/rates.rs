@@ -44,6 +44,19 @@ fn the_estimate_falls_when_the_capacity_does_and_climbs_back_with_it() {
 }
 
 #[test]
+fn a_queue_that_grows_fast_is_noticed_before_it_is_full_for_long() {
+    let mut path = Path::new(Link::new(20 * MBIT, 300), 1);
+    path.flows[0].stubborn = true;
+    path.flows[0].most = 1_800 * KBIT;
+    path.run(20.0);
+    path.link.capacity = MBIT;
+    path.link.queue = 25_000;
+    let fell = path.run_until(2.0, |estimate| estimate < 1_300 * KBIT);
+    // Full after 250 ms; what arrived by then is heard of a round trip later.
+    assert!(fell < 0.4, "fell after {fell} s");
+}
+
+#[test]
 fn two_flows_share_the_capacity() {
     let mut path = Path::new(Link::new(2 * MBIT, 300), 2);
     path.flows[1].frames = 0;

@@ -11,7 +11,8 @@ fn a_pair_reports_what_it_carried() {
     for sequence in 1..=10 {
         assert!(pair.exchange(sequence));
     }
-    pair.run(Duration::from_secs(10));
+    // Consent is checked every 4 to 6 s.
+    pair.run(Duration::from_secs(30));
     let now = pair.now;
     let field = |name| {
         pair.a
