@@ -3,7 +3,7 @@
 //!
 //! Overflow: what waits longer than [`MAX_WAIT`] is prevented by sending faster; a packet that
 //! comes when [`MAX_BYTES`] or [`MAX_PACKETS`] wait is dropped and counted (`paced_out_packets` of
-//! `media_drops`), and so is what waits of a stream that begins anew with a keyframe.
+//! `media_drops`), and so is what waits of a layer that is left because it does not fit.
 
 use crate::media::ReceivedRtp;
 use crate::media::section::ExtensionIds;
