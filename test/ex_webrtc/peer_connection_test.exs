@@ -138,6 +138,24 @@ defmodule ExWebRTC.PeerConnectionTest do
     end
   end
 
+  test "who asks a connection that ends is answered, or exits as from every call to a process" do
+    for _connection <- 1..30 do
+      {:ok, pc} = PeerConnection.start()
+      asking = for _process <- 1..8, do: Task.async(fn -> ask(pc) end)
+      :ok = PeerConnection.stop(pc)
+      assert [:exited] = asking |> Task.await_many() |> Enum.uniq()
+    end
+  end
+
+  defp ask(pc) do
+    case PeerConnection.get_transceivers(pc) do
+      [] -> ask(pc)
+      other -> other
+    end
+  catch
+    :exit, _reason -> :exited
+  end
+
   describe "wrong arguments" do
     test "raise in the caller and leave the connection running" do
       {:ok, pc} = PeerConnection.start_link()

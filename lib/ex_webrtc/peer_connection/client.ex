@@ -16,10 +16,17 @@ defmodule ExWebRTC.PeerConnection.Client do
   @spec request(GenServer.server(), term()) :: :ok | {:ok, term()} | {:error, atom()}
   def request(pc, command), do: call(pc, {:request, command}, command)
 
-  @doc "Gives a command whose value is returned as it is: a getter."
+  @doc """
+  Gives a command whose value is returned as it is: a getter. Exits as every call to a process that
+  is ending does.
+  """
   @spec get(GenServer.server(), term()) :: term()
   def get(pc, command) do
-    with {:ok, value} <- request(pc, command), do: value
+    case request(pc, command) do
+      {:ok, value} -> value
+      {:error, :closed} -> exit({:noproc, {GenServer, :call, [pc, command]}})
+      other -> other
+    end
   end
 
   @doc "Asks whether a connection is closed, without waiting: `said_closed/2` knows the answer."
