@@ -523,10 +523,10 @@ impl Feed {
             if !packet.begins {
                 return false;
             }
-            // What came before is of little use to the viewer from here on, and would be in the way
-            // where the network does not carry it.
+            // A layer that the network did not carry is left: what came before is of no use to the
+            // viewer from here on, and would be in the way.
             let before = self.rate.as_ref().map(|rate| rate.bits_per_second(now));
-            let carried = way.bandwidth.estimate();
+            let carried = self.wanted.and_then(|_| way.bandwidth.estimate());
             if before
                 .zip(carried)
                 .is_some_and(|(before, carried)| before > carried)
