@@ -1,5 +1,7 @@
 //! The end that sends: one stream for each sender that is forwarded to.
 
+mod network;
+
 use super::burst::{Burst, ForwardedRtp, SourceFormat};
 use super::descriptor::{Counters, DEPENDENCY_DESCRIPTOR_URI};
 use super::keyframe::PayloadFormat;
@@ -28,12 +30,6 @@ use std::time::{Duration, Instant};
 /// A sink that cannot begin asks its source for a keyframe this often. The source merges and
 /// limits what its sinks ask for.
 const ASK_INTERVAL: Duration = Duration::from_millis(300);
-
-/// How often a source is told what its sink's network has for it.
-const BUDGET_INTERVAL: Duration = Duration::from_millis(100);
-/// At once where it has become less than this, in percent of what was told: each packet that does not
-/// fit waits in a queue in front of those that would.
-const BUDGET_FALL: u64 = 85;
 
 /// What is counted of a forward at its sink.
 #[derive(Clone, Copy, Debug, Default)]
@@ -221,65 +217,7 @@ impl Sinks {
             self.outputs
                 .push_back(ForwardOutput::ToSource(id, ToSource::Keyframe));
         }
-        let due = self.budgets_at.is_none_or(|due| due <= now);
-        let available = way.bandwidth.estimate();
-        let fell =
-            available.is_some_and(|bits| bits < self.shared.saturating_mul(BUDGET_FALL) / 100);
-        if due || fell {
-            self.budgets_at = Some(now + BUDGET_INTERVAL);
-            if let Some(available) = available {
-                self.shared = available;
-                self.share(now, available);
-            }
-        }
-    }
-
-    /// Tells each source of video its part of what the network carries: all the same, of what
-    /// sound leaves over.
-    fn share(&mut self, now: Instant, available: u64) {
-        let feeds = || self.slots.values().filter_map(|slot| slot.feed.as_ref());
-        let rate = |feed: &Feed| {
-            feed.rate
-                .as_ref()
-                .map_or(0, |rate| rate.bits_per_second(now))
-        };
-        let sound: u64 = feeds().filter(|feed| !feed.is_video()).map(rate).sum();
-        let videos = feeds().filter(|feed| feed.is_video()).count() as u64;
-        let part = available.saturating_sub(sound) / videos.max(1);
-        let told = feeds()
-            .filter(|feed| feed.is_video())
-            .map(|feed| ForwardOutput::ToSource(feed.name.id, ToSource::Budget(part)))
-            .collect::<Vec<_>>();
-        self.outputs.extend(told);
-    }
-
-    /// What a source could use of the network.
-    pub(in crate::media) fn set_wanted(&mut self, id: ForwardId, wanted: Option<u64>) {
-        let slot = self
-            .by_id
-            .get(&id)
-            .and_then(|sender| self.slots.get_mut(sender));
-        let feeds = slot
-            .into_iter()
-            .flat_map(|slot| slot.feed.iter_mut().chain(&mut slot.next));
-        for feed in feeds.filter(|feed| feed.name.id == id) {
-            feed.wanted = wanted;
-        }
-    }
-
-    /// What all of them could use, the others beside them; `None` where none follows the network.
-    pub(in crate::media) fn wanted(&self, now: Instant) -> Option<u64> {
-        let feeds = || self.slots.values().filter_map(|slot| slot.feed.as_ref());
-        let rate = |feed: &Feed| {
-            feed.rate
-                .as_ref()
-                .map_or(0, |rate| rate.bits_per_second(now))
-        };
-        feeds().any(|feed| feed.wanted.is_some()).then(|| {
-            feeds()
-                .map(|feed| feed.wanted.unwrap_or_else(|| rate(feed)))
-                .sum()
-        })
+        self.tell_budgets(now, way.bandwidth.estimate());
     }
 
     /// The viewer asks for a keyframe.
@@ -424,6 +362,12 @@ impl Feed {
         }
     }
 
+    /// What it sends.
+    fn bits_per_second(&self, now: Instant) -> u64 {
+        let rate = self.rate.as_ref();
+        rate.map_or(0, |rate| rate.bits_per_second(now))
+    }
+
     fn is_video(&self) -> bool {
         let format = self.format.as_deref();
         format.is_some_and(|format| format.kind == Kind::Video)
@@ -525,12 +469,8 @@ impl Feed {
             }
             // A layer that the network did not carry is left: what came before is of no use to the
             // viewer from here on, and would be in the way.
-            let before = self.rate.as_ref().map(|rate| rate.bits_per_second(now));
             let carried = self.wanted.and_then(|_| way.bandwidth.estimate());
-            if before
-                .zip(carried)
-                .is_some_and(|(before, carried)| before > carried)
-            {
+            if carried.is_some_and(|carried| self.bits_per_second(now) > carried) {
                 way.outbound.forget_sent(sender, way.bandwidth);
             }
             let (next_number, last_sent) = way.outbound.place_of(sender);
