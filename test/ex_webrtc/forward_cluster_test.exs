@@ -264,7 +264,7 @@ defmodule ExWebRTC.ForwardClusterTest do
     publisher = publisher(here)
     viewer = viewer(there)
     {:ok, ref} = forward(publisher, publisher, viewer)
-    message = {:ex_webrtc_far_in, ref, :control, 0, <<255, 1, 2, 3>>}
+    message = {:ex_webrtc_far_in, ref, :control, <<255, 1, 2, 3>>}
     call(here, Kernel, :send, [viewer.middle, message])
     for pair <- [publisher, viewer], do: assert(:closed = ended(pair, ref))
 
@@ -281,6 +281,8 @@ defmodule ExWebRTC.ForwardClusterTest do
           relayed,
           put_elem(relayed, 3, [put_elem(sink, 0, -1), put_elem(sink, 2, 1 <<< 64), :other]),
           put_elem(relayed, 4, :other),
+          put_elem(relayed, 3, [:improper | :list]),
+          {:ex_webrtc_relay_end, %{ref | sink: :nobody}, ""},
           :another
         ],
         do: call(here, Kernel, :send, [{relay, there.node}, message])
@@ -290,7 +292,7 @@ defmodule ExWebRTC.ForwardClusterTest do
 
     # Of a forward that is not, or not any more.
     call(here, Kernel, :send, [viewer.middle, message])
-    call(here, Kernel, :send, [viewer.middle, {:ex_webrtc_far_in, :no_forward, 1, 2, 3}])
+    call(here, Kernel, :send, [viewer.middle, {:ex_webrtc_far_in, :no_forward, 1, 2}])
 
     {:ok, _ref} = forward(publisher, publisher, viewer)
     send_packets(publisher, 1..5)

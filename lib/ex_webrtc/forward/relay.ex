@@ -87,7 +87,7 @@ defmodule ExWebRTC.Forward.Relay do
 
   @impl true
   def handle_info({:ex_webrtc_relay, source, what, sinks, bytes}, nil)
-      when is_pid(source) and is_list(sinks) and is_binary(bytes) do
+      when is_pid(source) and length(sinks) > 0 and is_binary(bytes) do
     {here, through} =
       Enum.split_with(with_handles(sinks), fn {_sink, handle} -> handle != nil end)
 
@@ -100,8 +100,9 @@ defmodule ExWebRTC.Forward.Relay do
     {:noreply, nil}
   end
 
-  def handle_info({:ex_webrtc_relay_end, %Forward{sink: sink} = forward, bytes}, nil) do
-    send(sink, {:ex_webrtc_far_in, forward, :end, 0, bytes})
+  def handle_info({:ex_webrtc_relay_end, %Forward{sink: sink} = forward, bytes}, nil)
+      when is_pid(sink) do
+    send(sink, {:ex_webrtc_far_in, forward, :end, bytes})
     {:noreply, nil}
   end
 

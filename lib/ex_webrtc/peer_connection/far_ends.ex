@@ -6,7 +6,7 @@ defmodule ExWebRTC.PeerConnection.FarEnds do
   #     native side --{:ex_webrtc_far, [{id, first, count}], what, bytes}--> process
   #       from a source: once for each node, see `ExWebRTC.Forward.Relay`
   #       from a sink, and the first word of a source:
-  #         --{:ex_webrtc_far_in, forward, what, packets, bytes}--> process of the other end
+  #         --{:ex_webrtc_far_in, forward, what, bytes}--> process of the other end
   #         --`Native.forward_in/2`--> native side
   #
   # `what` is `:attach` for the first message to a sink, `:control`, `:feedback`, `:packets` or, for
@@ -72,7 +72,7 @@ defmodule ExWebRTC.PeerConnection.FarEnds do
 
         cond do
           what == :attach or forward.source != self() ->
-            message = {:ex_webrtc_far_in, forward, what, 0, bytes}
+            message = {:ex_webrtc_far_in, forward, what, bytes}
             Process.send(pid, message, options(what))
 
           what == :end ->
@@ -101,15 +101,15 @@ defmodule ExWebRTC.PeerConnection.FarEnds do
   defp options(_must_arrive), do: [:noconnect]
 
   @doc "Takes in what the other end's process has sent."
-  @spec take_in(t(), Native.handle(), Forward.t(), what(), non_neg_integer(), binary()) :: t()
-  def take_in(%__MODULE__{} = far_ends, handle, %Forward{id: id} = forward, what, packets, bytes) do
+  @spec take_in(t(), Native.handle(), Forward.t(), what(), binary()) :: t()
+  def take_in(%__MODULE__{} = far_ends, handle, %Forward{id: id} = forward, what, bytes) do
     case {what, is_map_key(far_ends.ends, id)} do
       {:attach, false} ->
         far_ends = put(far_ends, forward, forward.source)
-        deliver(far_ends, handle, forward, what, packets, bytes)
+        deliver(far_ends, handle, forward, what, bytes)
 
       {what, true} when what != :attach ->
-        far_ends = deliver(far_ends, handle, forward, what, packets, bytes)
+        far_ends = deliver(far_ends, handle, forward, what, bytes)
         if what == :end, do: forget(far_ends, id), else: far_ends
 
       # It has ended here, and the other end was told.
@@ -140,9 +140,9 @@ defmodule ExWebRTC.PeerConnection.FarEnds do
   end
 
   # A sink hears of its source, a source of its sink.
-  defp deliver(far_ends, handle, %Forward{id: id}, what, packets, bytes) do
+  defp deliver(far_ends, handle, %Forward{id: id}, what, bytes) do
     {_forward, other, _monitor} = Map.fetch!(far_ends.ends, id)
-    Relay.deliver(other, what, [{{id, self(), 0, packets}, handle}], bytes)
+    Relay.deliver(other, what, [{{id, self(), 0, 0}, handle}], bytes)
     far_ends
   end
 

@@ -180,9 +180,9 @@ defmodule ExWebRTC.PeerConnection.Server do
   def handle_info({:ex_webrtc_far, to, what, bytes}, state),
     do: far(state, &FarEnds.send_out(&1, state.handle, to, what, bytes))
 
-  def handle_info({:ex_webrtc_far_in, %Forward{} = forward, what, packets, bytes}, state)
-      when is_integer(packets) and packets >= 0 and is_binary(bytes),
-      do: far(state, &FarEnds.take_in(&1, state.handle, forward, what, packets, bytes))
+  def handle_info({:ex_webrtc_far_in, %Forward{} = forward, what, bytes}, state)
+      when is_binary(bytes),
+      do: far(state, &FarEnds.take_in(&1, state.handle, forward, what, bytes))
 
   def handle_info({:ex_webrtc_relayed, source, what, sink, bytes}, state) do
     Relay.deliver(source, what, [{sink, state.handle}], bytes)
