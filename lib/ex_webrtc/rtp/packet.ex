@@ -75,33 +75,71 @@ defmodule ExWebRTC.RTP.Packet do
   """
   @type decode_error() :: :not_enough_data | :unsupported_version | :invalid_padding
 
+  @options [
+    payload_type: 0,
+    sequence_number: 0,
+    timestamp: 0,
+    ssrc: 0,
+    marker: false,
+    csrc: [],
+    padding: 0
+  ]
+
   @doc """
   Makes a packet with this payload.
 
   Options: `:payload_type`, `:sequence_number`, `:timestamp`, `:ssrc` (all 0 by default), `:marker`
   (default `false`), `:csrc` (a list, default empty) and `:padding`, the number of bytes to pad with
-  (default 0). An unknown option raises.
+  (default 0). An unknown option raises, as does one that is given twice.
   """
   @spec new(binary(), keyword()) :: t()
   def new(payload, opts \\ []) when is_binary(payload) do
-    opts =
-      Keyword.validate!(opts,
-        payload_type: 0,
-        sequence_number: 0,
-        timestamp: 0,
-        ssrc: 0,
-        csrc: [],
-        marker: false,
-        padding: 0
-      )
-
-    {padding_size, opts} = Keyword.pop!(opts, :padding)
-
-    struct!(
-      __MODULE__,
-      [payload: payload, padding: padding_size > 0, padding_size: padding_size] ++ opts
-    )
+    with :error <- new(opts, payload, nil, nil, nil, nil, nil, nil, nil) do
+      # Always raises, and says why.
+      Keyword.validate!(opts, @options)
+    end
   end
+
+  # Once for each packet that a program sends: its options in one pass, without garbage. An option
+  # that is `nil` was not given yet, so none is taken twice.
+  defp new([{:payload_type, value} | opts], payload, nil, seq, ts, ssrc, marker, csrc, pad),
+    do: new(opts, payload, value, seq, ts, ssrc, marker, csrc, pad)
+
+  defp new([{:sequence_number, value} | opts], payload, pt, nil, ts, ssrc, marker, csrc, pad),
+    do: new(opts, payload, pt, value, ts, ssrc, marker, csrc, pad)
+
+  defp new([{:timestamp, value} | opts], payload, pt, seq, nil, ssrc, marker, csrc, pad),
+    do: new(opts, payload, pt, seq, value, ssrc, marker, csrc, pad)
+
+  defp new([{:ssrc, value} | opts], payload, pt, seq, ts, nil, marker, csrc, pad),
+    do: new(opts, payload, pt, seq, ts, value, marker, csrc, pad)
+
+  defp new([{:marker, value} | opts], payload, pt, seq, ts, ssrc, nil, csrc, pad),
+    do: new(opts, payload, pt, seq, ts, ssrc, value, csrc, pad)
+
+  defp new([{:csrc, value} | opts], payload, pt, seq, ts, ssrc, marker, nil, pad),
+    do: new(opts, payload, pt, seq, ts, ssrc, marker, value, pad)
+
+  defp new([{:padding, value} | opts], payload, pt, seq, ts, ssrc, marker, csrc, nil),
+    do: new(opts, payload, pt, seq, ts, ssrc, marker, csrc, value)
+
+  defp new([], payload, pt, seq, ts, ssrc, marker, csrc, pad) do
+    padding_size = pad || 0
+
+    %__MODULE__{
+      payload_type: pt || 0,
+      sequence_number: seq || 0,
+      timestamp: ts || 0,
+      ssrc: ssrc || 0,
+      marker: marker || false,
+      csrc: csrc || [],
+      padding: padding_size > 0,
+      padding_size: padding_size,
+      payload: payload
+    }
+  end
+
+  defp new(_opts, _payload, _pt, _seq, _ts, _ssrc, _marker, _csrc, _pad), do: :error
 
   @doc """
   Encodes a packet.

@@ -9,17 +9,24 @@ use crate::queue::Queue;
 use crate::shard::sockets::keep_offload;
 use crate::shard::{Opening, Shard};
 use engine::config::Config;
+use std::cmp::Reverse;
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How a [`Runtime`] is made.
 #[derive(Clone, Debug, Default)]
 pub struct RuntimeOptions {
     /// Shard threads; one for each available core where not given.
     pub shards: Option<usize>,
+    /// Connections that a shard takes before the next one has its turn; 4 where not given.
+    pub neighbours: Option<usize>,
 }
+
+/// See [`RuntimeOptions::neighbours`]. Connections that are opened one after the other belong
+/// together as a rule (a call, a publisher and who watches): what goes from one to the other need
+/// not wake a second thread. So few that they cannot fill a core.
+const NEIGHBOURS: usize = 4;
 
 /// Why a connection could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +42,7 @@ pub enum OpenError {
 pub struct Runtime<M: Mailbox> {
     shards: Vec<Shard<M>>,
     ports: Ports,
-    next: AtomicUsize,
+    neighbours: usize,
     _offload: Vec<UdpSocket>,
 }
 
@@ -60,12 +67,12 @@ impl<M: Mailbox> Runtime<M> {
         Ok(Self {
             ports: Ports::new(runtimes.collect()),
             shards,
-            next: AtomicUsize::new(0),
+            neighbours: options.neighbours.unwrap_or(NEIGHBOURS).max(1),
             _offload: keep_offload(),
         })
     }
 
-    /// Opens a connection on the shard that has the fewest. Returns at once: the engine is made
+    /// Opens a connection on the shard whose turn it is. Returns at once: the engine is made
     /// on the shard, and [`Mailbox::panicked`] tells when that fails.
     ///
     /// # Errors
@@ -118,9 +125,7 @@ impl<M: Mailbox> Runtime<M> {
             queue: Arc::clone(&queue),
             lease,
         };
-        self.least_loaded()
-            .ok_or(OpenError::RuntimeGone)?
-            .open(opening)?;
+        self.place().ok_or(OpenError::RuntimeGone)?.open(opening)?;
         Ok(Connection::new(queue))
     }
 
@@ -129,14 +134,18 @@ impl<M: Mailbox> Runtime<M> {
         self.shards.iter().map(Shard::connections).sum()
     }
 
-    /// Ties go round, so that connections opened in a burst spread.
-    fn least_loaded(&self) -> Option<&Shard<M>> {
-        let first = self.next.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
-        let (before, from) = self.shards.split_at_checked(first)?;
-        from.iter()
-            .chain(before)
-            .min_by_key(|shard| shard.connections())
+    fn place(&self) -> Option<&Shard<M>> {
+        let connections = self.shards.iter().map(Shard::connections);
+        self.shards.get(turn(connections, self.neighbours)?)
     }
+}
+
+/// Which shard is next: of those with the fewest whole groups of neighbours, the one whose group is
+/// the fullest.
+fn turn(connections: impl Iterator<Item = usize>, neighbours: usize) -> Option<usize> {
+    let groups = connections.map(|count| (count / neighbours, Reverse(count % neighbours)));
+    let (shard, _) = groups.enumerate().min_by_key(|(_, group)| *group)?;
+    Some(shard)
 }
 
 impl<M: Mailbox> Drop for Runtime<M> {
@@ -147,5 +156,36 @@ impl<M: Mailbox> Drop for Runtime<M> {
         for shard in &mut self.shards {
             shard.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::turn;
+
+    /// The shards of connections that are opened one after the other.
+    fn turns(shards: usize, neighbours: usize, connections: usize) -> Vec<usize> {
+        let mut counts = vec![0_usize; shards];
+        (0..connections)
+            .filter_map(|_| {
+                let shard = turn(counts.iter().copied(), neighbours)?;
+                counts[shard] += 1;
+                Some(shard)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn neighbours_share_a_shard_and_then_the_next_has_its_turn() {
+        assert_eq!(turns(2, 2, 9), [0, 0, 1, 1, 0, 0, 1, 1, 0]);
+        assert_eq!(turns(3, 1, 4), [0, 1, 2, 0]);
+        assert_eq!(turns(1, 4, 3), [0, 0, 0]);
+        assert_eq!(turns(0, 4, 3), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn a_group_that_was_left_is_filled_again() {
+        assert_eq!(turn([8, 6, 5].into_iter(), 4), Some(1));
+        assert_eq!(turn([8, 3].into_iter(), 4), Some(1));
     }
 }

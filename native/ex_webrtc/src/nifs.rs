@@ -53,7 +53,11 @@ fn start<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     }
     logger::forward_to(field(options, atoms::log_to())?.decode()?);
     let started = NATIVE.get_or_try_init(|| {
-        Runtime::new(RuntimeOptions { shards }).map(|runtime| Native { runtime, modules })
+        let options = RuntimeOptions {
+            shards,
+            ..RuntimeOptions::default()
+        };
+        Runtime::new(options).map(|runtime| Native { runtime, modules })
     });
     Ok(match started {
         Ok(_) => atoms::ok().to_term(env),

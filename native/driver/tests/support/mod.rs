@@ -84,9 +84,11 @@ impl Mailbox for TestMailbox {
     }
 }
 
+/// With `shards` threads, whose turns follow one another: two connections are on two of them.
 pub fn runtime(shards: usize) -> Runtime<TestMailbox> {
     Runtime::new(RuntimeOptions {
         shards: Some(shards),
+        neighbours: Some(1),
     })
     .unwrap()
 }
