@@ -157,7 +157,7 @@ impl Engine {
     /// Ends a batch of [`Self::handle_datagram`] and `send_*` calls: moves what the rooms have
     /// for each other (SCTP packets into DTLS, state changes into messages).
     pub fn flush(&mut self, now: Instant, sink: &mut dyn Sink) {
-        self.media.finish_turn();
+        self.media.finish_turn(now);
         while let Some((name, reason)) = self.media.poll_forward_end() {
             sink.event(Event::ForwardEnded(name.label, reason));
         }

@@ -170,8 +170,8 @@ impl Media {
     }
 
     /// Ends a batch of [`Self::handle_rtp`]: what arrived is handed to forwards.
-    pub fn finish_turn(&mut self) {
-        self.sources.finish_turn();
+    pub fn finish_turn(&mut self, now: Instant) {
+        self.sources.finish_turn(now);
     }
 
     /// What is for the other end of a forward.

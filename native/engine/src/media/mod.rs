@@ -245,11 +245,13 @@ impl Media {
         let tones = self.tones.iter().map(Playout::due).min();
         let (report, nack, arrivals) = (self.report_due, self.nack_due, self.arrivals.due());
         let (paced, told) = (self.bandwidth.due(), self.estimate_due());
-        let keyframes = self.sources.due();
-        [report, nack, arrivals, tones, paced, told, keyframes]
-            .into_iter()
-            .flatten()
-            .min()
+        let (keyframes, collected) = (self.sources.due(), self.sources.waits_until());
+        [
+            report, nack, arrivals, tones, paced, told, keyframes, collected,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Reports, NACKs, feedback that are due.

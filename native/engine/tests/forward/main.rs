@@ -91,20 +91,7 @@ fn a_viewer_that_connects_later_begins_with_a_keyframe() {
 
 #[test]
 fn keyframe_requests_of_viewers_reach_the_publisher_merged_and_limited() {
-    let (source, track) = publisher(config(), Kind::Video, &[]);
-    let mut worlds = vec![source];
-    let mut senders = Vec::new();
-    for _ in 0..5 {
-        let (world, sender) = viewer(config(), Kind::Video);
-        worlds.push(world);
-        senders.push(sender);
-    }
-    let mut room = Room::new(worlds);
-    for (at, sender) in senders.iter().enumerate() {
-        let sink = (at + 1, *sender);
-        room.forward(at as u64, (0, track), sink, LayerChoice::Auto)
-            .unwrap();
-    }
+    let mut room = one_to_many(5);
     let mut encoder = Encoder::new(0, None, 0);
     for _ in 0..10 {
         encoder.frame(&mut room, None);
@@ -128,6 +115,41 @@ fn keyframe_requests_of_viewers_reach_the_publisher_merged_and_limited() {
     for viewer in 1..=5 {
         assert_decodable(&room.seen(viewer));
     }
+}
+
+#[test]
+fn many_viewers_get_the_packets_of_a_picture_together_once_it_is_whole() {
+    let ms = Duration::from_millis;
+    let mut room = one_to_many(8);
+    room.worlds
+        .iter_mut()
+        .for_each(|world| world.link.delay = Duration::ZERO);
+    let mut encoder = Encoder::new(0, None, 0);
+    encoder.frame(&mut room, None);
+    room.run(ms(33));
+    let keyframe = room.seen(1).len();
+    let mut send = |room: &mut Room, last| {
+        let payload = vp8(false, encoder.picture, true, &encoder.number.to_string());
+        let mut packet = packet(encoder.number, encoder.timestamp, &payload);
+        packet.marker = last;
+        encoder.send(room, packet);
+        encoder.number += 1;
+    };
+    let seen = |room: &Room| {
+        let seen: Vec<usize> = (1..=8).map(|viewer| room.seen(viewer).len()).collect();
+        assert!(seen.iter().all(|count| *count == seen[0]), "{seen:?}");
+        seen[0] - keyframe
+    };
+
+    send(&mut room, false);
+    room.run(ms(3));
+    assert_eq!(seen(&room), 0, "the rest of the picture may come");
+    send(&mut room, true);
+    room.run(ms(2));
+    assert_eq!(seen(&room), 2, "it is whole");
+    send(&mut room, false);
+    room.run(ms(8));
+    assert_eq!(seen(&room), 3, "the rest does not come");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Publishers, a middle, viewers, each pair with a link and all on one virtual clock. The middle's
 //! connections are joined as the driver joins them.
 
-use crate::world::{Delivered, RID_URI, World, packet, repairing, track};
+use crate::world::{Delivered, RID_URI, World, config, packet, repairing, track};
 use bytes::Bytes;
 use engine::command::{Command, OutgoingRtp, Value};
 use engine::config::Config;
@@ -318,6 +318,19 @@ pub fn assert_decodable(packets: &[Delivered]) {
             assert!(before.marker && text(after).0.ends_with('!'), "{what}");
         }
     }
+}
+
+/// A publisher, whose picture goes to so many viewers.
+pub fn one_to_many(viewers: usize) -> Room {
+    let (source, track) = publisher(config(), Kind::Video, &[]);
+    let (worlds, senders): (Vec<_>, Vec<_>) =
+        (0..viewers).map(|_| viewer(config(), Kind::Video)).unzip();
+    let mut room = Room::new(std::iter::once(source).chain(worlds).collect());
+    for (at, sender) in senders.into_iter().enumerate() {
+        room.forward(at as u64, (0, track), (at + 1, sender), LayerChoice::Auto)
+            .unwrap();
+    }
+    room
 }
 
 pub fn one_to_one(layers: &[&str]) -> (Room, TrackId, SenderId) {

@@ -11,6 +11,7 @@
 //! a repair finds its place, and loss is repaired on each hop by itself.
 
 mod burst;
+mod collected;
 mod descriptor;
 mod keyframe;
 mod line;

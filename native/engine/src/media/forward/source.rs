@@ -36,8 +36,10 @@ pub(in crate::media) struct Arrived<'a> {
 pub(in crate::media) struct Sources {
     tracks: BTreeMap<TrackId, Track>,
     by_id: BTreeMap<ForwardId, TrackId>,
-    /// Those with packets that wait for the end of the turn.
+    /// Those with packets that wait for the end of the turn, or for others.
     collecting: Vec<TrackId>,
+    /// Until when some wait for others.
+    waits_until: Option<Instant>,
     buffer: BytesMut,
     runs: u64,
     outputs: VecDeque<ForwardOutput>,
@@ -106,25 +108,39 @@ impl Sources {
         let Some(format) = track.format.clone() else {
             return;
         };
-        let collecting = track.collecting;
+        let idle = track.collected.is_empty();
         let buffer = &mut self.buffer;
         track.arrived(now, arrived, &mut self.runs, &mut self.outputs, |begins| {
             copy(arrived.packet, begins, &format, buffer)
         });
-        if track.collecting && !collecting {
+        if idle && !track.collected.is_empty() {
             self.collecting.push(id);
         }
         // A time that has gone makes one early look, so the others need not be asked.
         self.due = [self.due, track.due()].into_iter().flatten().min();
     }
 
-    /// Ends a turn: what arrived in it goes to those who take it.
-    pub(in crate::media) fn finish_turn(&mut self) {
-        while let Some(id) = self.collecting.pop() {
-            if let Some(track) = self.tracks.get_mut(&id) {
-                track.hand_out_all(&mut self.outputs);
-            }
-        }
+    /// Ends a turn: what arrived in it goes to those who take it, where it does not wait for more.
+    pub(in crate::media) fn finish_turn(&mut self, now: Instant) {
+        let Self {
+            tracks,
+            collecting,
+            outputs,
+            ..
+        } = self;
+        let mut until = None;
+        collecting.retain(|id| {
+            let track = tracks.get_mut(id);
+            let waits = track.and_then(|track| track.end_turn(now, outputs));
+            until = [until, waits].into_iter().flatten().min();
+            waits.is_some()
+        });
+        self.waits_until = until;
+    }
+
+    /// When [`Self::finish_turn`] has something although nothing arrived.
+    pub(in crate::media) fn waits_until(&self) -> Option<Instant> {
+        self.waits_until
     }
 
     /// The viewer of a forward needs a keyframe.

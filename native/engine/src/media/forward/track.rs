@@ -1,12 +1,14 @@
 //! A forwarded track at its source: its streams, and the forwards that take them.
 
 use super::burst::{ForwardedRtp, SourceFormat};
+use super::collected::Collected;
 use super::keyframe::PayloadFormat;
 use super::select::{LayerState, Selector, is_far_over, room_for};
 use super::source::Arrived;
 use super::stream::{FRAMES_MEANWHILE, Stream};
 use super::{ForwardName, ForwardOutput, LayerChoice, ToSink};
 use crate::ids::ForwardId;
+use crate::w3c::Kind;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -141,8 +143,8 @@ pub(super) struct Track {
     /// Frames that arrived, of all layers.
     frames: u64,
     choose_at: Option<Instant>,
-    /// Whether packets wait for the end of the turn.
-    pub(super) collecting: bool,
+    /// Packets that wait in the streams, at least for the end of the turn.
+    pub(super) collected: Collected,
 }
 
 impl Track {
@@ -154,7 +156,7 @@ impl Track {
             streams: Vec::new(),
             frames: 0,
             choose_at: None,
-            collecting: false,
+            collected: Collected::default(),
         };
         if let Some(format) = format {
             track.follow(format);
@@ -237,8 +239,10 @@ impl Track {
             }
         }
         if taken || (waiting && begins) {
+            let kind = self.format.as_ref().map(|format| format.kind);
+            self.collected
+                .add(now, kind.unwrap_or(Kind::Audio), packet.marker);
             stream.packets.push(packet);
-            self.collecting = true;
         }
     }
 
@@ -340,9 +344,22 @@ impl Track {
         }
     }
 
+    /// Ends a turn: gives what was collected, or says until when it waits for more.
+    pub(super) fn end_turn(
+        &mut self,
+        now: Instant,
+        outputs: &mut VecDeque<ForwardOutput>,
+    ) -> Option<Instant> {
+        let until = self.collected.waits_until(now, self.links.len());
+        if until.is_none() {
+            self.hand_out_all(outputs);
+        }
+        until
+    }
+
     /// Gives everything that was collected.
     pub(super) fn hand_out_all(&mut self, outputs: &mut VecDeque<ForwardOutput>) {
-        self.collecting = false;
+        self.collected = Collected::default();
         for at in 0..self.streams.len() {
             self.hand_out(at, outputs);
         }
