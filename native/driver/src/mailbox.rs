@@ -26,6 +26,11 @@ pub trait Mailbox: engine::event::Sink + Send + 'static {
     /// What had arrived by now was told: a mailbox that collects packets sends them on.
     fn turn_ended(&mut self) {}
 
+    /// Whether messages of data channels were told since it was last asked.
+    fn told_messages(&mut self) -> bool {
+        false
+    }
+
     /// For the other ends of forwards, which are in other VMs: `bytes` go to [`crate::forward_in`]
     /// there, in the order of each forward. Several forwards only of what a source says, so that one
     /// copy is enough for each VM; which of the packets in it a sink takes is its range. Only for

@@ -32,6 +32,7 @@ pub struct Mailbox {
     modules: Modules,
     refs: ChannelRefs,
     delivery: Delivery,
+    told_messages: bool,
 }
 
 impl Mailbox {
@@ -54,6 +55,7 @@ impl Mailbox {
                 known: HashMap::new(),
             },
             delivery: Delivery::new(rtp_batch, credit),
+            told_messages: false,
         }
     }
 
@@ -91,10 +93,12 @@ impl Sink for Mailbox {
             data_types,
             modules,
             delivery,
+            told_messages,
         } = self;
         outlet.tell(|env| event::message_term(env, refs, modules, *data_types, &event));
         if matches!(event, Event::Data(..)) {
             delivery.told_data(outlet);
+            *told_messages = true;
         }
     }
 
@@ -124,6 +128,10 @@ impl Sink for Mailbox {
 impl driver::Mailbox for Mailbox {
     fn turn_ended(&mut self) {
         self.delivery.turn_ended(&mut self.outlet, &self.modules);
+    }
+
+    fn told_messages(&mut self) -> bool {
+        std::mem::take(&mut self.told_messages)
     }
 
     fn dropped_packets(&self) -> u64 {

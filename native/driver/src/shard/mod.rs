@@ -12,6 +12,7 @@ pub mod sockets;
 mod task;
 mod timer;
 pub mod udp;
+mod vigil;
 
 use crate::gather::dns::Dns;
 use crate::gather::mdns::{self, Resolver};

@@ -5,6 +5,7 @@ use super::forwards::{ForwardMessage, Forwards};
 use super::receive::{Received, receive};
 use super::sockets::Sockets;
 use super::timer::Timer;
+use super::vigil::Vigil;
 use super::{Counted, Neighbourhood, Opening};
 use crate::gather::{Destination, Gatherer, Round};
 use crate::mailbox::Mailbox;
@@ -55,6 +56,7 @@ pub struct Task<M: Mailbox> {
     /// Between the first turn and the end.
     live: Option<Live>,
     forwards: Forwards<M>,
+    vigil: Vigil,
     neighbourhood: Rc<Neighbourhood>,
     counted: Option<Counted>,
 }
@@ -90,6 +92,7 @@ impl<M: Mailbox> Task<M> {
             lease: opening.lease,
             live: None,
             forwards: Forwards::default(),
+            vigil: Vigil::default(),
             neighbourhood,
             counted: Some(counted),
         }
@@ -112,6 +115,7 @@ impl<M: Mailbox> Task<M> {
                         break;
                     }
                 }
+                Ok(Ok(Progress::Idle)) if self.vigil.lasts(now) => break,
                 Ok(Ok(Progress::Idle)) => return Poll::Pending,
                 Ok(Ok(Progress::Ended)) => return Poll::Ready(()),
                 Ok(Err(error)) => {
@@ -154,6 +158,9 @@ impl<M: Mailbox> Task<M> {
             {
                 return Ok(Progress::Ended);
             }
+            if !self.burst.is_empty() {
+                self.vigil.answered();
+            }
             for _ in 0..SUBMISSIONS_PER_ROUND {
                 let Some(submission) = self.burst.pop_front() else {
                     break;
@@ -191,6 +198,9 @@ impl<M: Mailbox> Task<M> {
                 live.engine.flush(now, &mut self.mailbox);
             }
             self.mailbox.turn_ended();
+            if self.mailbox.told_messages() {
+                self.vigil.told(now);
+            }
         }
         live.send(now);
         if worked {
