@@ -29,8 +29,9 @@ defmodule ExWebRTC do
       config :ex_webrtc, shards: 4
 
   `shards` is the number of native threads that all connections of the node share, each for its whole
-  life on one of them: a new one goes where the fewest are. Read when `:ex_webrtc` is started for the
-  first time in a VM. Default: the number of cores that the VM may use.
+  life on one of them. Four that are opened one after the other share a thread, since they talk to each
+  other as a rule; then the thread with the fewest has its turn. Read when `:ex_webrtc` is started for
+  the first time in a VM. Default: the number of cores that the VM may use.
 
   The native engine is built from source when the application is compiled: it needs Rust
   (https://rustup.rs).
