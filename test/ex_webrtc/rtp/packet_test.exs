@@ -39,8 +39,33 @@ defmodule ExWebRTC.RTP.PacketTest do
       assert %Packet{padding: true, padding_size: 4} = packet("x", padding: 4)
     end
 
-    test "raises for an option that does not exist" do
-      assert_raise ArgumentError, fn -> Packet.new("x", sequence: 1) end
+    test "takes each option in any order" do
+      options = [
+        payload_type: 1,
+        sequence_number: 2,
+        timestamp: 3,
+        ssrc: 4,
+        marker: true,
+        csrc: [5],
+        padding: 6
+      ]
+
+      for options <- [options, Enum.reverse(options)] do
+        packet = Packet.new("x", options)
+        fields = Map.put(Map.from_struct(packet), :padding, packet.padding_size)
+        assert Map.take(fields, Keyword.keys(options)) == Map.new(options)
+      end
+    end
+
+    test "raises for an option that does not exist, is given twice, or is none, and names it" do
+      for {options, named} <- [
+            {[sequence: 1], ":sequence"},
+            {[ssrc: 1, ssrc: 2], ":ssrc"},
+            {[:ssrc], ":ssrc"},
+            {[{:ssrc, 1, 2}], ":ssrc"}
+          ] do
+        assert_raise ArgumentError, ~r/#{named}/, fn -> Packet.new("x", options) end
+      end
     end
   end
 
