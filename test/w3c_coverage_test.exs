@@ -105,7 +105,7 @@ defmodule ExWebRTC.W3CCoverageTest do
     # As a peer numbers them that has other ideas.
     sdp =
       offer.sdp
-      |> String.replace(~r/([:= ])96\b/, "\\g{1}120")
+      |> String.replace(~r/^((?:m|a=rtpmap|a=fmtp|a=rtcp-fb)[:=].*?)\b96\b/m, "\\g{1}120")
       |> String.replace("extmap:9 ", "extmap:7 ")
 
     :ok = PeerConnection.set_remote_description(answerer, %{offer | sdp: sdp})

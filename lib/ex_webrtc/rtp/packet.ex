@@ -75,15 +75,10 @@ defmodule ExWebRTC.RTP.Packet do
   """
   @type decode_error() :: :not_enough_data | :unsupported_version | :invalid_padding
 
-  @options [
-    payload_type: 0,
-    sequence_number: 0,
-    timestamp: 0,
-    ssrc: 0,
-    marker: false,
-    csrc: [],
-    padding: 0
-  ]
+  # An option that was not given.
+  @no :not_given
+
+  @options [:payload_type, :sequence_number, :timestamp, :ssrc, :marker, :csrc, :padding]
 
   @doc """
   Makes a packet with this payload.
@@ -94,45 +89,45 @@ defmodule ExWebRTC.RTP.Packet do
   """
   @spec new(binary(), keyword()) :: t()
   def new(payload, opts \\ []) when is_binary(payload) do
-    with :error <- new(opts, payload, nil, nil, nil, nil, nil, nil, nil) do
+    with :error <- new(opts, payload, @no, @no, @no, @no, @no, @no, @no) do
       # Always raises, and says why.
       Keyword.validate!(opts, @options)
     end
   end
 
-  # Once for each packet that a program sends: its options in one pass, without garbage. An option
-  # that is `nil` was not given yet, so none is taken twice.
-  defp new([{:payload_type, value} | opts], payload, nil, seq, ts, ssrc, marker, csrc, pad),
+  # Once for each packet that a program sends: its options in one pass, without garbage. None is
+  # taken twice.
+  defp new([{:payload_type, value} | opts], payload, @no, seq, ts, ssrc, marker, csrc, pad),
     do: new(opts, payload, value, seq, ts, ssrc, marker, csrc, pad)
 
-  defp new([{:sequence_number, value} | opts], payload, pt, nil, ts, ssrc, marker, csrc, pad),
+  defp new([{:sequence_number, value} | opts], payload, pt, @no, ts, ssrc, marker, csrc, pad),
     do: new(opts, payload, pt, value, ts, ssrc, marker, csrc, pad)
 
-  defp new([{:timestamp, value} | opts], payload, pt, seq, nil, ssrc, marker, csrc, pad),
+  defp new([{:timestamp, value} | opts], payload, pt, seq, @no, ssrc, marker, csrc, pad),
     do: new(opts, payload, pt, seq, value, ssrc, marker, csrc, pad)
 
-  defp new([{:ssrc, value} | opts], payload, pt, seq, ts, nil, marker, csrc, pad),
+  defp new([{:ssrc, value} | opts], payload, pt, seq, ts, @no, marker, csrc, pad),
     do: new(opts, payload, pt, seq, ts, value, marker, csrc, pad)
 
-  defp new([{:marker, value} | opts], payload, pt, seq, ts, ssrc, nil, csrc, pad),
+  defp new([{:marker, value} | opts], payload, pt, seq, ts, ssrc, @no, csrc, pad),
     do: new(opts, payload, pt, seq, ts, ssrc, value, csrc, pad)
 
-  defp new([{:csrc, value} | opts], payload, pt, seq, ts, ssrc, marker, nil, pad),
+  defp new([{:csrc, value} | opts], payload, pt, seq, ts, ssrc, marker, @no, pad),
     do: new(opts, payload, pt, seq, ts, ssrc, marker, value, pad)
 
-  defp new([{:padding, value} | opts], payload, pt, seq, ts, ssrc, marker, csrc, nil),
+  defp new([{:padding, value} | opts], payload, pt, seq, ts, ssrc, marker, csrc, @no),
     do: new(opts, payload, pt, seq, ts, ssrc, marker, csrc, value)
 
   defp new([], payload, pt, seq, ts, ssrc, marker, csrc, pad) do
-    padding_size = pad || 0
+    padding_size = given(pad, 0)
 
     %__MODULE__{
-      payload_type: pt || 0,
-      sequence_number: seq || 0,
-      timestamp: ts || 0,
-      ssrc: ssrc || 0,
-      marker: marker || false,
-      csrc: csrc || [],
+      payload_type: given(pt, 0),
+      sequence_number: given(seq, 0),
+      timestamp: given(ts, 0),
+      ssrc: given(ssrc, 0),
+      marker: given(marker, false),
+      csrc: given(csrc, []),
       padding: padding_size > 0,
       padding_size: padding_size,
       payload: payload
@@ -140,6 +135,9 @@ defmodule ExWebRTC.RTP.Packet do
   end
 
   defp new(_opts, _payload, _pt, _seq, _ts, _ssrc, _marker, _csrc, _pad), do: :error
+
+  defp given(@no, default), do: default
+  defp given(value, _default), do: value
 
   @doc """
   Encodes a packet.
