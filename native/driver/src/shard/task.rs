@@ -20,7 +20,7 @@ use engine::event::{Action, Event, Sink, Warning};
 use engine::ids::{RequestId, Rid, TrackId};
 use engine::media::ReceivedRtp;
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -100,8 +100,9 @@ impl<M: Mailbox> Task<M> {
 
     /// Lives until the handles are gone or a step panics. The drop of the task ends the
     /// connection, so that the end of the runtime is one as well.
-    pub async fn run(mut self) {
-        poll_fn(|cx| self.turn(cx)).await;
+    pub fn run(mut self) -> impl Future<Output = ()> {
+        // No `async fn`, whose future has room for what it is given twice.
+        poll_fn(move |cx| self.turn(cx))
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {

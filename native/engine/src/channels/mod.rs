@@ -73,7 +73,8 @@ pub enum ChannelEvent {
 pub struct Channels {
     largest_received: u32,
     buffer_limit: u64,
-    association: Option<Association>,
+    /// Boxed: many connections have no data.
+    association: Option<Box<Association>>,
     /// The last packet that came before the association started; the peer's INIT, likely.
     early_packet: Option<Bytes>,
     role: Option<DtlsRole>,
@@ -143,7 +144,8 @@ impl Channels {
         let (Some(role), None) = (dtls_role, &self.association) else {
             return;
         };
-        self.association = Some(Association::new(now, plan, role, self.largest_received));
+        let association = Association::new(now, plan, role, self.largest_received);
+        self.association = Some(Box::new(association));
         self.assign_streams();
         if let Some(packet) = self.early_packet.take() {
             self.handle_packet(now, packet);
@@ -286,7 +288,7 @@ impl Channels {
             });
         let association = self
             .association
-            .as_ref()
+            .as_deref()
             .and_then(Association::poll_timeout);
         patience.chain(association).min()
     }
@@ -406,7 +408,7 @@ impl Channels {
 
     fn max_streams(&self) -> u16 {
         self.association
-            .as_ref()
+            .as_deref()
             .map_or(u16::MAX, Association::max_streams)
     }
 
@@ -505,7 +507,7 @@ impl Channels {
     fn settle(&mut self, now: Instant) {
         while let Some(happening) = self
             .association
-            .as_mut()
+            .as_deref_mut()
             .and_then(Association::next_happening)
         {
             match happening {

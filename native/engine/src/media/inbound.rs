@@ -81,7 +81,8 @@ pub(super) struct Unrouted {
 /// Every received stream, by SSRC.
 #[derive(Debug, Default)]
 pub(super) struct Inbound {
-    pub(super) receivers: BTreeMap<u32, Receiver>,
+    /// Boxed: a node of the map has room for eleven, and most connections have two.
+    pub(super) receivers: BTreeMap<u32, Box<Receiver>>,
     pub(super) repairs: BTreeMap<u32, Repair>,
     pub(super) unrouted: Unrouted,
 }
@@ -170,7 +171,7 @@ impl Inbound {
             PayloadKind::Codec(_) => {
                 let mut receiver = Receiver::new(now, at);
                 receiver.layer = marks.rid.and_then(|rid| section.layer(rid));
-                self.receivers.insert(packet.ssrc, receiver);
+                self.receivers.insert(packet.ssrc, Box::new(receiver));
                 Some(Route::Media { section: at })
             }
             PayloadKind::Repair(payload_type) => {

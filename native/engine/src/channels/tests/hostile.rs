@@ -176,7 +176,7 @@ fn data_and_nonsense_on_unknown_streams_leave_nothing_behind() {
         tsn = tsn.wrapping_add(1);
         if pair.ends[0]
             .association
-            .as_ref()
+            .as_deref()
             .is_none_or(Association::is_lost)
         {
             break;

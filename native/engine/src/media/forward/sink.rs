@@ -96,7 +96,8 @@ pub(in crate::media) struct Way<'a> {
 #[derive(Debug, Default)]
 pub(in crate::media) struct Sinks {
     /// Kept for as long as the sender is, so that a forward to come goes on where one ended.
-    slots: BTreeMap<SenderId, Slot>,
+    /// Boxed: a node of the map has room for eleven, and most viewers have two.
+    slots: BTreeMap<SenderId, Box<Slot>>,
     by_id: BTreeMap<ForwardId, SenderId>,
     budgets_at: Option<Instant>,
     /// The estimate that the budgets were made of.
