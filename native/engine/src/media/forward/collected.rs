@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const MANY: usize = 8;
 
 /// How long for a last packet that does not come: as long as senders wait between two groups of
-/// packets (draft-ietf-rmcat-gcc section 5.2: 5 ms), so that receivers see no other groups.
+/// packets (draft-ietf-rmcat-gcc: 5 ms), so that receivers see no other groups.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Packets that wait at most: what leaves in one call.
