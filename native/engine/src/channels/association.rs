@@ -61,6 +61,10 @@ struct Attempt {
     handle: AssociationHandle,
     inner: rtc_sctp::Association,
     since: Instant,
+    /// Of our INIT, once it has left.
+    tag: Option<u32>,
+    /// When its INIT ACK came, and the peer's first TSN in it.
+    answered: Option<(Instant, u32)>,
 }
 
 /// An INIT of the peer that was accepted, or waits to be.
@@ -92,8 +96,6 @@ pub(super) struct Association {
     connecting: Option<Attempt>,
     /// The peer's INIT's association, while its COOKIE ECHO is missing, and our INIT ACK.
     accepting: Option<(Attempt, PeerInit)>,
-    /// The peer's first TSN as its INIT ACK says.
-    answered_tsn: Option<u32>,
     /// The peer's INIT while ours has precedence.
     yielding: Option<(Instant, PeerInit)>,
     active: Option<rtc_sctp::Association>,
@@ -151,7 +153,6 @@ impl Association {
             window: Window::new(window),
             connecting: None,
             accepting: None,
-            answered_tsn: None,
             yielding: None,
             active: None,
             lost: false,
@@ -232,7 +233,10 @@ impl Association {
                 let packet = packet.clone();
                 return self.handle_init(now, PeerInit { tag, tsn, packet });
             }
-            self.answered_tsn.get_or_insert(tsn);
+            let tag = wire::u32_at(&packet, 4);
+            if let Some(own) = self.connecting.as_mut().filter(|own| own.tag == tag) {
+                own.answered.get_or_insert((now, tsn));
+            }
         }
         match self.guard.inspect(packet, route) {
             Verdict::Pass(packet) => {
@@ -413,6 +417,11 @@ impl Association {
         let accepting = self.accepting.as_mut().map(|(attempt, _)| attempt);
         for attempt in self.connecting.iter_mut().chain(accepting) {
             while let Some(packets) = transmit(&mut attempt.inner, told) {
+                for packet in &packets {
+                    let chunks = wire::chunks(packet).unwrap_or_default();
+                    let init = chunks.iter().find(|chunk| chunk.kind == wire::INIT);
+                    attempt.tag = init.and_then(|init| init.u32_at(0)).or(attempt.tag);
+                }
                 self.outgoing.extend(packets);
             }
         }

@@ -1,13 +1,25 @@
 //! Who connects (RFC 9260 section 5, RFC 8841).
 
-use super::{Association, Attempt, Happening, PEER, PeerInit, transmit};
+use super::{Association, Attempt, Happening, PEER, PeerInit, RECONNECT_AFTER, transmit};
 use crate::w3c::DtlsRole;
 use bytes::Bytes;
-use rtc_sctp::{ClientConfig, DatagramEvent};
+use rtc_sctp::{AssociationHandle, ClientConfig, DatagramEvent};
 use std::time::{Duration, Instant};
 
 /// How long the DTLS client lets the peer answer its INIT before it answers the peer's.
 const YIELD_AFTER: Duration = Duration::from_millis(250);
+
+impl Attempt {
+    fn new(now: Instant, handle: AssociationHandle, inner: rtc_sctp::Association) -> Self {
+        Self {
+            handle,
+            inner,
+            since: now,
+            tag: None,
+            answered: None,
+        }
+    }
+}
 
 impl Association {
     pub(super) fn connect(&mut self, now: Instant) {
@@ -17,11 +29,7 @@ impl Association {
         let config = ClientConfig::new((*self.transport).clone());
         match self.endpoint.connect(self.clock.told(now), config, PEER) {
             Ok((handle, inner)) => {
-                self.connecting = Some(Attempt {
-                    handle,
-                    inner,
-                    since: now,
-                });
+                self.connecting = Some(Attempt::new(now, handle, inner));
             }
             Err(error) => log::warn!("no SCTP association: {error}"),
         }
@@ -29,7 +37,9 @@ impl Association {
 
     /// RFC 9260 section 5.2.1 has both INITs answered from one state. The crate makes a second
     /// association of the peer's instead, so one of the two has to go: the DTLS server drops
-    /// its own at once, the client answers the peer's only when its own stays unanswered.
+    /// its own at once, the client answers the peer's only when its own stays unanswered. Once the
+    /// client has answered, the server's stays: its COOKIE ECHO makes it the client's association,
+    /// for which the server would have none (section 5.2.2: an INIT changes nothing by then).
     pub(super) fn handle_init(&mut self, now: Instant, init: PeerInit) {
         if let Some((_, accepted)) = &self.accepting
             && accepted.tag == init.tag
@@ -46,6 +56,10 @@ impl Association {
                 self.yielding = Some((due, init));
             }
             _ => {
+                let answered = self.connecting.as_ref().and_then(|own| own.answered);
+                if answered.is_some_and(|(at, _)| now < at + RECONNECT_AFTER) {
+                    return;
+                }
                 if let Some(attempt) = self.connecting.take() {
                     self.forget(attempt.handle);
                 }
@@ -69,11 +83,7 @@ impl Association {
                     self.outgoing.push_back(packet);
                 }
             }
-            let attempt = Attempt {
-                handle,
-                inner,
-                since: now,
-            };
+            let attempt = Attempt::new(now, handle, inner);
             self.accepting = Some((
                 attempt,
                 PeerInit {
@@ -112,7 +122,8 @@ impl Association {
         }
         let taken = now.saturating_duration_since(chosen.since);
         self.clock.measured(now, taken / trips);
-        if let Some(tsn) = if own { self.answered_tsn } else { peers_tsn } {
+        let answered_tsn = chosen.answered.map(|(_, tsn)| tsn);
+        if let Some(tsn) = if own { answered_tsn } else { peers_tsn } {
             self.guard.started(tsn);
         }
         self.active = Some(chosen.inner);

@@ -35,7 +35,7 @@ fn a_channel_created_before_the_association_gets_its_id_and_opens_at_both_ends()
 #[test]
 fn a_channel_created_long_after_opens_at_once() {
     let mut pair = Pair::up(PERFECT);
-    pair.run(Duration::from_secs(60));
+    pair.run(Duration::from_secs(600));
     let info = pair.ends[1].create(pair.now, options("late")).unwrap();
     assert_eq!((info.id, info.ready_state), (Some(1), ChannelState::Open));
     pair.run(Duration::from_millis(20));
@@ -264,7 +264,7 @@ fn a_hundred_channels_open_from_both_ends_at_once() {
         }
     }
     pair.start();
-    pair.run(Duration::from_secs(60));
+    pair.run(Duration::from_secs(600));
     for end in 0..2 {
         let (opened, closed) = pair.ends[end].stats(&mut StatsReport::default());
         assert_eq!((opened, closed), (200, 0));
@@ -288,5 +288,29 @@ fn a_peer_that_ignores_our_init_is_answered_and_one_that_only_waits_is_asked() {
         let opened = |pair: &Pair| !pair.events[0].is_empty();
         let end = pair.base + Duration::from_millis(300);
         assert!(pair.run_until(end, opened), "INITs of end {mute} ignored");
+    }
+}
+
+/// The server's COOKIE ECHO and the client's INIT cross: both ends must keep the same association.
+#[test]
+fn an_init_that_comes_behind_the_answer_to_our_own_changes_nothing() {
+    let mut pair = Pair::new(ROUGH);
+    pair.seed = 17_676_417_062_686_928_943;
+    pair.start();
+    pair.ends[0].create(pair.now, options("x")).unwrap();
+    pair.run(Duration::from_secs(10));
+    assert!(matches!(&pair.events[1][..], [ChannelEvent::Opened(info), ..] if info.label == "x"));
+}
+
+#[test]
+fn whatever_is_lost_of_a_handshake_both_ends_come_up() {
+    for seed in 0..6_000 {
+        let mut pair = Pair::new(Link { loss: 200, ..ROUGH });
+        pair.seed = seed;
+        pair.start();
+        pair.ends[0].create(pair.now, options("x")).unwrap();
+        pair.run(Duration::from_secs(600));
+        let opened = matches!(&pair.events[1][..], [ChannelEvent::Opened(_), ..]);
+        assert!(opened, "seed {seed}: {:?}", pair.events[1]);
     }
 }
