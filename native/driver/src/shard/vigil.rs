@@ -24,8 +24,12 @@ pub struct Vigil {
 }
 
 impl Vigil {
-    /// A message was told.
+    /// A message was told. It prolongs nothing: a peer that sends one after the other would keep the
+    /// connection awake for ever.
     pub fn told(&mut self, now: Instant) {
+        if self.until.is_some() {
+            return;
+        }
         if self.passed_over > 0 {
             self.passed_over -= 1;
         } else {
@@ -103,6 +107,21 @@ mod tests {
         vigil.answered();
         vigil.told(now);
         assert!(vigil.lasts(now));
+    }
+
+    #[test]
+    fn messages_that_follow_one_another_do_not_keep_it_awake() {
+        let mut vigil = Vigil::default();
+        let start = Instant::now();
+        let step = LENGTH / 3;
+        let awake = (0..1_000).filter(|number| {
+            let now = start + step * *number;
+            vigil.told(now);
+            vigil.lasts(now)
+        });
+        // Three looks each time, and the times are ever farther apart.
+        let awake = awake.count();
+        assert!(awake < 40, "{awake}");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) struct Link {
     held: bool,
     /// The layer it is to get; `None` until something arrives.
     pub(super) target: Option<Option<usize>>,
-    /// The first packet of this turn that is its own, in the current run's stream.
+    /// The first of the collected packets that is its own, in the current run's stream.
     since: usize,
     budget: Option<u64>,
     /// What the sink was told that this forward could use.
